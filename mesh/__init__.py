@@ -1,0 +1,1 @@
+"""A brokerless mesh through which AI coding sessions talk to each other."""

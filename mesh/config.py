@@ -1,0 +1,398 @@
+"""Settings of one node: validated once, frozen, passed down explicitly.
+
+`Config(...)` takes settings as values and reads nothing from the environment; `Config.from_env` is
+the one function that does, by the variables of the contract. Every refusal is one sentence that
+names the variable and never shows a secret. A setting that is wrong stops the start: guessing what
+was meant could put a node on the wrong mesh, or an open one on the LAN.
+"""
+
+import ipaddress
+import os
+import re
+import stat
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from mesh import limits
+from mesh.errors import ConfigError, UsageError, WeakSecretError
+from mesh.model import check_name, has_name_form
+
+PORT: Final = 47600
+"""Where the first node of a host listens, and where a static peer without a port is looked for."""
+PORT_MAX: Final = 65535
+
+Mode = Literal["open", "secret"]
+
+PUSH_MODES: Final = ("auto", "inbox", "channel", "off")
+COMMAND_POLICIES: Final = ("off", "allowlist", "any")
+_SWITCH: Final = {"1": True, "on": True, "true": True, "0": False, "off": False, "false": False}
+_PLACEHOLDER: Final = re.compile(
+    r"changeme|secret|password|your-secret-key-here|your-team-secret-here|your-secret-here"
+    r"|change-me-to-something-secure|\$env:\w+|\$ipc_\w+|\{env:\w+\}|%\w+%|.*\$\{.*\}.*",
+    re.IGNORECASE | re.DOTALL,
+)
+# Upper case only: a true secret may begin with a dollar sign.
+_UNEXPANDED: Final = re.compile(r"\$[A-Z_][A-Z0-9_]*")
+_HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
+_NUMERIC_HOST: Final = re.compile(r"[0-9.]+\Z")
+
+
+def _default_home() -> Path:
+    try:
+        return Path.home() / ".claude-ipc"
+    except RuntimeError as exc:
+        raise ConfigError("IPC_HOME must be set, as this user has no home directory.") from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Settings of one node; derive variants with `dataclasses.replace`.
+
+    Raises:
+        WeakSecretError: the secret is empty, shorter than 8 characters or a placeholder.
+        ConfigError: any other setting is wrong.
+    """
+
+    home: Path = field(default_factory=_default_home)
+    """State directory of this host; each directory is a host of its own, with its own mailboxes."""
+
+    secret: str | None = field(default=None, repr=False)
+    """The team secret; None is open mode. Costs 85 ms and 64 MiB once, at start."""
+
+    previous_secret: str | None = field(default=None, repr=False)
+    """An older secret still accepted for 7 days from first sight; costs one more key derivation."""
+
+    mesh: str = "default"
+    """Name of the mesh, compared exactly; nodes of different meshes never meet."""
+
+    instance_id: str | None = None
+    """Register under this name at start; None waits to be told."""
+
+    peers: tuple[str, ...] = ()
+    """Static peers: `host`, `host:port`, `[v6%scope]:port`; each costs a dial with backoff."""
+
+    port: int = PORT
+    """TCP port of this host's first node; 0 always takes a free one, unknown to static peers."""
+
+    bind: str | None = None
+    """Address to listen on, `*` for all; None is all in secret mode and loopback in open mode."""
+
+    is_open_allowed: bool = False
+    """Whether open mode is meant: beyond loopback, or in a home once used with a secret."""
+
+    mdns: bool = True
+    """Whether to find and be found by multicast DNS; costs one socket per interface."""
+
+    push: str = "auto"
+    """How mail wakes the AI session: `auto`, `inbox`, `channel`, `off`."""
+
+    share_command: str = "allowlist"
+    """Which commands may be run to share their output: `off`, `allowlist`, `any`."""
+
+    share_roots: tuple[Path, ...] | None = None
+    """Directories whose files may be shared; None is the working directory and its git root."""
+
+    tends: bool = True
+    """Whether to hold mailboxes of away agents; False for commands that end at once."""
+
+    advertises: bool = True
+    """Whether to be seen by others before they are dialled; False for commands that end at once."""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "home", _absolute(self.home, "IPC_HOME"))
+        if self.secret is not None:
+            put(self, "secret", check_secret(self.secret, "IPC_SHARED_SECRET"))
+        if self.previous_secret is not None:
+            previous = check_secret(self.previous_secret, "IPC_SHARED_SECRET_PREVIOUS")
+            put(self, "previous_secret", None if previous == self.secret else previous)
+            if self.secret is None:
+                raise ConfigError("IPC_SHARED_SECRET_PREVIOUS is set without IPC_SHARED_SECRET.")
+        _check_names(mesh=self.mesh, instance_id=self.instance_id)
+        put(self, "peers", _check_peers(self.peers))
+        if not 0 <= self.port <= PORT_MAX:
+            raise ConfigError(f"IPC_PORT must be a number from 0 to {PORT_MAX}, not {self.port}.")
+        if self.bind is not None:
+            put(self, "bind", _check_bind(self.bind))
+        _check_choice(self.push, "IPC_PUSH", PUSH_MODES)
+        _check_choice(self.share_command, "IPC_SHARE_COMMAND", COMMAND_POLICIES)
+        if self.share_roots is not None:
+            put(self, "share_roots", _check_roots(self.share_roots))
+        if self.mode == "open" and not self.is_loopback_only and not self.is_open_allowed:
+            raise ConfigError(
+                f"IPC_BIND={self.bind} would let anyone in the network join, as there is no "
+                "secret; set IPC_SHARED_SECRET, or IPC_OPEN=1 if that is meant."
+            )
+
+    @property
+    def mode(self) -> Mode:
+        """`secret` when members must hold the team secret, else `open`."""
+        return "open" if self.secret is None else "secret"
+
+    @property
+    def listen_host(self) -> str:
+        """Where to listen: `*` or an address, IPv6 without brackets."""
+        if self.bind is not None:
+            return self.bind
+        return "127.0.0.1" if self.mode == "open" else "*"
+
+    @property
+    def is_loopback_only(self) -> bool:
+        """Whether other machines cannot reach what we listen on."""
+        host = self.listen_host
+        return host != "*" and ipaddress.ip_address(host).is_loopback
+
+    @property
+    def peer_addresses(self) -> tuple[tuple[str, int], ...]:
+        """The static peers as (host, port); IPv6 without brackets."""
+        return tuple(parse_peer(text, PORT) for text in self.peers)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but unwise, one sentence each; show them at start."""
+        found = []
+        if self.secret is not None and len(self.secret) < limits.secret_chars_strong:
+            found.append(
+                f"The shared secret has fewer than {limits.secret_chars_strong} characters; "
+                "make a strong one with `mesh secret new`."
+            )
+        if self.mode == "open" and not self.is_loopback_only:
+            found.append(
+                f"Open mode on {self.bind}: anyone who reaches this machine can join, read what "
+                "is sent to all and write to every agent."
+            )
+        return tuple(found)
+
+    @classmethod
+    def lan(cls, *, secret: str, home: Path | None = None, peers: tuple[str, ...] = ()) -> Self:
+        """Return settings for a team on a LAN: a secret, all interfaces, mDNS."""
+        return cls(secret=secret, peers=peers, home=home or _default_home())
+
+    @classmethod
+    def local(cls, *, home: Path | None = None, secret: str | None = None) -> Self:
+        """Return settings for one machine: loopback, no multicast."""
+        return cls(home=home or _default_home(), secret=secret, bind="127.0.0.1", mdns=False)
+
+    @classmethod
+    def from_env(
+        cls, environ: MutableMapping[str, str] = os.environ, *, wipe: bool = False
+    ) -> Self:
+        """Read the variables of the contract, and the secret's file; empty means unset.
+
+        Only an empty `IPC_SHARED_SECRET` is refused, as an expansion that failed must not open the
+        mesh. With `wipe` the secrets are taken out of `environ`, so that child processes do not
+        inherit them; do that once and keep the result, as a second reading would find none.
+
+        Raises:
+            WeakSecretError: the secret is empty, shorter than 8 characters or a placeholder.
+            ConfigError: any other variable, or the secret's file, is wrong.
+        """
+        read = {name: text.strip() for name, text in environ.items() if name.startswith("IPC_")}
+        home = _absolute(Path(read.get("IPC_HOME") or _default_home()), "IPC_HOME")
+        roots = read.get("IPC_SHARE_ROOTS")
+        config = cls(
+            home=home,
+            secret=_read_secret(read, home),
+            previous_secret=read.get("IPC_SHARED_SECRET_PREVIOUS") or None,
+            mesh=read.get("IPC_MESH") or "default",
+            instance_id=read.get("IPC_INSTANCE_ID") or None,
+            peers=_split(read.get("IPC_PEERS", ""), ","),
+            port=_parse_port(read.get("IPC_PORT") or str(PORT), "IPC_PORT"),
+            bind=read.get("IPC_BIND") or None,
+            is_open_allowed=_parse_switch(read.get("IPC_OPEN") or "0", "IPC_OPEN"),
+            mdns=_parse_switch(read.get("IPC_MDNS") or "on", "IPC_MDNS"),
+            push=(read.get("IPC_PUSH") or "auto").lower(),
+            share_command=(read.get("IPC_SHARE_COMMAND") or "allowlist").lower(),
+            share_roots=tuple(map(Path, _split(roots, os.pathsep))) if roots else None,
+        )
+        if wipe:
+            environ.pop("IPC_SHARED_SECRET", None)
+            environ.pop("IPC_SHARED_SECRET_PREVIOUS", None)
+        return config
+
+
+def check_secret(text: str, source: str) -> str:
+    """Return the secret without surrounding white space; `source` is what an error names.
+
+    Raises:
+        WeakSecretError: empty, too short or a placeholder.
+        ConfigError: too long, or not Unicode text.
+    """
+    secret = text.strip()
+    if not secret:
+        raise WeakSecretError(
+            f"{source} is empty; make a secret with `mesh secret new`, or unset it for open mode."
+        )
+    if len(secret.encode(errors="surrogatepass")) > limits.secret_bytes_max:
+        raise ConfigError(f"{source} is longer than {limits.secret_bytes_max} bytes.")
+    if any("\ud800" <= character <= "\udfff" for character in secret):
+        raise ConfigError(f"{source} is not valid UTF-8.")
+    if _PLACEHOLDER.fullmatch(secret) or _UNEXPANDED.fullmatch(secret):
+        raise WeakSecretError(
+            f"{source} is a placeholder, not a secret; make one with `mesh secret new`."
+        )
+    if len(secret) < limits.secret_chars_min:
+        raise WeakSecretError(
+            f"{source} has fewer than {limits.secret_chars_min} characters; "
+            "make a secret with `mesh secret new`."
+        )
+    return secret
+
+
+def parse_peer(text: str, default_port: int) -> tuple[str, int]:
+    """Read `host`, `host:port`, `v6`, `[v6]` or `[v6%scope]:port` into (host, port).
+
+    Raises:
+        ConfigError: malformed, or an address nobody can be dialled at.
+    """
+    peer = text.strip().removeprefix("tcp://")
+    bracketed = re.fullmatch(r"\[([^\[\]]+)\](?::(.*))?", peer)
+    if bracketed:
+        host, port = bracketed[1], bracketed[2]
+        if ":" not in host:
+            raise ConfigError(f"IPC_PEERS has {text!r}; brackets are for IPv6 addresses.")
+    elif peer.count(":") > 1:
+        host, port = peer, None
+    else:
+        host, mark, port_text = peer.partition(":")
+        port = port_text if mark else None
+    _check_peer_host(host, text)
+    number = (
+        default_port if port is None else _parse_port(port, f"The port of {text!r} in IPC_PEERS")
+    )
+    if number == 0:
+        raise ConfigError(f"IPC_PEERS has {text!r}; a peer cannot listen on port 0.")
+    return host, number
+
+
+def _check_peer_host(host: str, peer: str) -> None:
+    if ":" in host or _NUMERIC_HOST.match(host):
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError as exc:
+            raise ConfigError(f"IPC_PEERS has {peer!r}, which is no valid address.") from exc
+        if address.is_unspecified or address.is_multicast:
+            raise ConfigError(f"IPC_PEERS has {peer!r}, an address that nobody can be dialled at.")
+    elif len(host) > 253 or not all(map(_HOST_LABEL.match, host.removesuffix(".").split("."))):
+        raise ConfigError(f"IPC_PEERS has {peer!r}, which is not of the form host or host:port.")
+
+
+def _check_peers(peers: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(peers, str):
+        raise ConfigError("IPC_PEERS as `peers` must be a tuple of texts, not one text.")
+    if len(peers) > limits.static_peers_max:
+        raise ConfigError(f"IPC_PEERS has more than {limits.static_peers_max} peers.")
+    for peer in peers:
+        parse_peer(peer, PORT)
+    return tuple(dict.fromkeys(peers))
+
+
+def _check_roots(roots: tuple[Path, ...]) -> tuple[Path, ...]:
+    if len(roots) > limits.share_roots_max:
+        raise ConfigError(f"IPC_SHARE_ROOTS has more than {limits.share_roots_max} directories.")
+    return tuple(_absolute(root, "IPC_SHARE_ROOTS") for root in roots)
+
+
+def _check_names(*, mesh: str, instance_id: str | None) -> None:
+    if not has_name_form(mesh):
+        raise ConfigError(
+            f"IPC_MESH must be 1-{limits.name_chars_max} alphanumeric characters, hyphens, or "
+            f"underscores, not {mesh[:80]!r}."
+        )
+    if instance_id is not None:
+        try:
+            check_name(instance_id)
+        except UsageError as exc:
+            raise ConfigError(f"IPC_INSTANCE_ID is {instance_id[:80]!r}. {exc}") from exc
+
+
+def _check_bind(text: str) -> str:
+    bare = text.strip().removeprefix("[").removesuffix("]")
+    if bare == "*":
+        return bare
+    if bare.lower() == "localhost":
+        return "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError as exc:
+        raise ConfigError(
+            f"IPC_BIND must be an address of this machine, localhost or *, not {text[:80]!r}."
+        ) from exc
+    if address.is_multicast:
+        raise ConfigError(f"IPC_BIND is {bare}, a multicast address, which cannot be listened on.")
+    return bare
+
+
+def _check_choice(value: str, variable: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{variable} must be one of {', '.join(choices)}, not {value[:80]!r}.")
+
+
+def _parse_switch(text: str, variable: str) -> bool:
+    if text.lower() not in _SWITCH:
+        raise ConfigError(f"{variable} must be on or off, not {text[:80]!r}.")
+    return _SWITCH[text.lower()]
+
+
+def _parse_port(text: str, variable: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > PORT_MAX:
+        raise ConfigError(f"{variable} must be a number from 0 to {PORT_MAX}, not {text[:80]!r}.")
+    return int(text)
+
+
+def _split(text: str, separator: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(separator) if part.strip())
+
+
+def _absolute(path: Path, variable: str) -> Path:
+    if "\0" in str(path):
+        raise ConfigError(f"{variable} has a NUL character in a path.")
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as exc:
+        raise ConfigError(f"{variable} is {str(path)!r}, but that user has no home.") from exc
+
+
+def _read_secret(read: Mapping[str, str], home: Path) -> str | None:
+    """Return the secret by order of precedence; None is open mode."""
+    if "IPC_SHARED_SECRET" in read:
+        return check_secret(read["IPC_SHARED_SECRET"], "IPC_SHARED_SECRET")
+    named = read.get("IPC_SHARED_SECRET_FILE")
+    if named:
+        path = _absolute(Path(named), "IPC_SHARED_SECRET_FILE")
+        text = _read_secret_file(path, "IPC_SHARED_SECRET_FILE")
+        if text is None:
+            raise ConfigError(f"IPC_SHARED_SECRET_FILE names {path}, which does not exist.")
+        return check_secret(text, f"IPC_SHARED_SECRET_FILE {path}")
+    path = home / "secret"
+    text = _read_secret_file(path, "IPC_HOME")
+    return None if text is None else check_secret(text, f"The secret of IPC_HOME in {path}")
+
+
+def _read_secret_file(path: Path, variable: str) -> str | None:
+    """Read a file that only its owner, us, can read; None if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            # Checked on the opened file, so that it cannot be exchanged in between.
+            _check_private(os.fstat(descriptor), f"{variable}: {path}", path)
+            return os.read(descriptor, limits.secret_bytes_max + 1).decode("utf-8-sig")
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise ConfigError(f"{variable}: {path} cannot be read ({exc.strerror}).") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{variable}: {path} is not valid UTF-8.") from exc
+
+
+def _check_private(status: os.stat_result, what: str, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"{what} is not a regular file.")
+    if os.name == "posix" and status.st_uid != os.geteuid():
+        raise ConfigError(f"{what} belongs to another user; make a copy of your own.")
+    if os.name == "posix" and status.st_mode & 0o077:
+        raise ConfigError(f"{what} can be read by others; run `chmod 600 {path}`.")

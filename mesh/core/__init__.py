@@ -1,0 +1,1 @@
+"""Decides everything, does nothing: `Node.step(event, now) -> Effects`."""

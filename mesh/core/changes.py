@@ -1,0 +1,137 @@
+"""What a step asks the store to make durable; all changes of a step belong to one transaction."""
+
+from dataclasses import dataclass
+
+from mesh.core.snapshot import OutboxEntry, Pin, RememberedPeer, ShownLetter
+from mesh.model import Alias, Incarnation, Letter, MailboxKey, MessageId, State, Verified, Why
+
+
+@dataclass(frozen=True, slots=True)
+class PutOutbox:
+    """Add letters with one common body: one of a direct message, many of a broadcast."""
+
+    entries: tuple[OutboxEntry, ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveSequences:
+    """Never again give out sequences up to `up_to` for `recipient` after a restart.
+
+    Letters may leave before they are committed, so a crash must not lead to a sequence being used
+    twice; the snapshot's `next_sequences` holds `up_to + 1`. Gaps in a stream are harmless.
+    """
+
+    recipient: MailboxKey
+    up_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class BindOutbox:
+    """Give a waiting letter its recipient and sequence."""
+
+    row: int
+    letter: Letter
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSent:
+    """These letters may have left this host; written before they leave."""
+
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettleOutbox:
+    """End a queued letter as delivered, refused or expired. Settled rows are left alone."""
+
+    row: int
+    state: State
+    why: Why = Why.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class SettleShown:
+    """The recipient's reader has seen it; turns `delivered` (or `queued`) into `shown`."""
+
+    recipient: MailboxKey
+    message_id: MessageId
+
+
+@dataclass(frozen=True, slots=True)
+class PutInbox:
+    """Add a letter and move its stream's watermark to its sequence.
+
+    `skipped_from` is the first sequence the author gave up directly before it (0: none); the range
+    up to this letter is remembered as refused with `SKIPPED`.
+    """
+
+    letter: Letter
+    body: bytes
+    verified: Verified
+    skipped_from: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Remember sequences `first..last` as refused and move the watermark to `last`."""
+
+    author: MailboxKey
+    incarnation: Incarnation
+    first: int
+    last: int
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class MarkShown:
+    """Inbox letters that were handed to the reader; each is named by its stream and sequence."""
+
+    letters: tuple[ShownLetter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkTold:
+    """The author has recorded that these were shown."""
+
+    author: MailboxKey
+    message_ids: tuple[MessageId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PutPin:
+    """Remember or replace the key of a name (the pin's name is kept as typed)."""
+
+    pin: Pin
+
+
+@dataclass(frozen=True, slots=True)
+class PutName:
+    """Rename this mailbox; `alias` forwards the old name from now on."""
+
+    name: str
+    alias: Alias
+
+
+@dataclass(frozen=True, slots=True)
+class PutPeer:
+    """Remember where a node was reached."""
+
+    peer: RememberedPeer
+
+
+Change = (
+    PutOutbox
+    | ReserveSequences
+    | BindOutbox
+    | MarkSent
+    | SettleOutbox
+    | SettleShown
+    | PutInbox
+    | Refuse
+    | MarkShown
+    | MarkTold
+    | PutPin
+    | PutName
+    | PutPeer
+)

@@ -1,0 +1,312 @@
+"""All links of a node: handshake, presence, goodbye, and which link a peer is reached by."""
+
+from mesh import limits
+from mesh.core.agenda import Agenda, AwayDue, HandshakeDue, Matter
+from mesh.core.candidates import Candidate, Candidates
+from mesh.core.effects import EffectsDraft, Notice, Severity
+from mesh.core.events import LinkLost, LocalNodes, Loss, Sighted, Source
+from mesh.core.link import SELF_LINK, Link, LinkSignal, LinkState
+from mesh.core.roster import Peer, Roster
+from mesh.model import Card, LinkId, MailboxKey, NodeId
+from mesh.packet import Announce, Greeting, Hello, Hint, Packet, Peers, Ping, Welcome
+
+PROTOCOL_VERSION = 1
+
+
+class Links:
+    """Opens, keeps and ends links; returns the keys of agents whose reachability changed."""
+
+    def __init__(
+        self,
+        greeting: Greeting,
+        *,
+        roster: Roster,
+        candidates: Candidates,
+        agenda: Agenda[Matter],
+    ) -> None:
+        self._greeting = greeting
+        self._roster = roster
+        self._candidates = candidates
+        self._agenda = agenda
+        self._links: dict[LinkId, Link] = {}
+        self.cards: tuple[Card, ...] = ()
+        self.problems: dict[str, str] = {}
+
+    def route(self, key: MailboxKey) -> LinkId | None:
+        """Return the link by which the holder of a mailbox is reached now."""
+        seen = self._roster.agent(key)
+        if seen is None or seen.node is None:
+            return None
+        if seen.node == self._roster.node:
+            return SELF_LINK
+        peer = self._roster.peers.get(seen.node)
+        return peer.link if peer else None
+
+    def proves(self, link: LinkId, author: MailboxKey) -> bool:
+        """Whether the other end of `link` has announced, for this link, that it holds `author`."""
+        if link == SELF_LINK:
+            return any(card.key == author for card in self.cards)
+        known = self._links.get(link)
+        return known is not None and author in known.cards
+
+    def greet(self, link: LinkId, hello: Hello, now: float, out: EffectsDraft) -> None:
+        """Answer a peer that has dialled us, or close the link if it means somebody else."""
+        greeting = hello.greeting
+        is_wrong = (
+            link in self._links
+            or greeting.version != PROTOCOL_VERSION
+            or greeting.node == self._greeting.node
+            or greeting.expected not in {None, self._greeting.node}
+            or len(self._links) >= limits.links_max
+        )
+        if is_wrong:
+            self._violation(link, "hello", now, out)
+            return
+        self._links[link] = Link(link, LinkState.GREETED, now, now, greeting=greeting)
+        self._agenda.set(HandshakeDue(link), now + limits.handshake_timeout_s)
+        out.packets.append((link, Welcome(self._greeting)))
+        out.packets.append((link, Announce(self.cards)))
+
+    def dial_due(self, candidate_id: bytes, now: float, out: EffectsDraft) -> None:
+        """Dial a candidate that is due."""
+        candidate = self._candidates.candidate(candidate_id)
+        if candidate is None:
+            return
+        before = len(out.dials)
+        self._candidates.dial(candidate_id, now, out, is_linked=self._is_linked(candidate))
+        for dial in out.dials[before:]:
+            self._links[dial.link] = Link(dial.link, LinkState.DIALLING, now, now, dial.endpoint)
+
+    def welcome(
+        self, link: LinkId, packet: Welcome, now: float, out: EffectsDraft
+    ) -> list[MailboxKey]:
+        """The peer answered our hello: the link is up, unless it leads to the wrong node."""
+        known = self._links.get(link)
+        greeting = packet.greeting
+        if known is None or not known.move(LinkSignal.WELCOME):
+            return self._violation(link, "welcome", now, out)
+        if greeting.node == self._greeting.node:
+            self._candidates.is_self(link)
+            return self._end(known, Loss.CLOSED, now, out)
+        if greeting.version != PROTOCOL_VERSION:
+            self.problems[known.target] = "speaks another version of the protocol"
+            return self._end(known, Loss.REJECTED, now, out)
+        known.greeting = greeting
+        known.heard_at = now
+        self._candidates.succeed(link, greeting.node, out)
+        self.problems.pop(known.target, None)
+        out.packets.append((link, Announce(self.cards)))
+        return self._up(known, greeting, now, out)
+
+    def announced(
+        self, link: LinkId, packet: Announce, now: float, out: EffectsDraft
+    ) -> list[MailboxKey]:
+        """The peer says which mailboxes it holds; from a dialling peer this completes the link."""
+        known = self._links.get(link)
+        was_up = known is not None and known.state is LinkState.UP
+        if known is None or known.greeting is None or not known.move(LinkSignal.ANNOUNCE):
+            return self._violation(link, "announce", now, out)
+        node = known.greeting.node
+        known.heard_at = now
+        known.cards = {card.key: card for card in packet.cards}
+        changed = [] if was_up else self._up(known, known.greeting, now, out)
+        self._roster.touch(node, now)
+        changed += self._roster.announce(node, packet.cards, now)
+        out.roster_changed = out.roster_changed or bool(changed)
+        return changed
+
+    def traffic(self, link: LinkId, now: float, out: EffectsDraft) -> list[MailboxKey] | None:
+        """Note that a packet came in; None if it may be read.
+
+        A packet that came too early ends the link; the agents then out of reach are returned.
+        """
+        if link == SELF_LINK:
+            return None
+        known = self._links.get(link)
+        if known is None or known.greeting is None or not known.move(LinkSignal.TRAFFIC):
+            return self._violation(link, "packet", now, out)
+        known.heard_at = now
+        self._roster.touch(known.greeting.node, now)
+        return None
+
+    def hints(self, packet: Peers, now: float) -> None:
+        """Take note of nodes a peer is linked to."""
+        for hint in packet.hints:
+            self._candidates.sight(Sighted(Source.EXCHANGE, hint.curve, hint.endpoints), now)
+
+    def left(self, link: LinkId, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        """The peer said goodbye."""
+        known = self._links.get(link)
+        if known is None or known.greeting is None:
+            return []
+        return self._gone(known.greeting.node, now, out)
+
+    def lost(self, event: LinkLost, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        """A link has ended; its peer is suspect until it comes back or its time is up."""
+        known = self._links.get(event.link)
+        if known is None:
+            return []
+        if event.loss is Loss.REJECTED and known.target not in self.problems:
+            self.problems[known.target] = "refuses our secret (or is of another mesh)"
+            text = f"{known.target} refuses our secret (or is of another mesh)"
+            out.notices.append(Notice(Severity.WARNING, text))
+        return self._end(known, event.loss, now, out)
+
+    def handshake_due(self, link: LinkId, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        """Close a link whose handshake took too long."""
+        known = self._links.get(link)
+        if known is None or known.state is LinkState.UP:
+            return []
+        return self._end(known, Loss.UNREACHABLE, now, out)
+
+    def local_nodes(self, event: LocalNodes, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        """The registry knows exactly which nodes of this host are alive."""
+        self._candidates.keep_local(event)
+        alive = {*event.nodes, self._greeting.node}
+        changed: list[MailboxKey] = []
+        for node, peer in list(self._roster.peers.items()):
+            if peer.greeting.host == self._greeting.host and node not in alive:
+                changed += self._gone(node, now, out)
+        return changed
+
+    def away_due(self, node: NodeId, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        """A peer without a link did not come back in time."""
+        peer = self._roster.peers.get(node)
+        if peer is None or peer.link is not None:
+            return []
+        return self._gone(node, now, out)
+
+    def sweep(self, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        """Ping silent peers, suspect them, give them up."""
+        changed: list[MailboxKey] = []
+        for known in [k for k in self._links.values() if k.state is LinkState.UP]:
+            silent_s = now - known.heard_at
+            if silent_s >= limits.away_after_s:
+                changed += self._end(known, Loss.CLOSED, now, out)
+                continue
+            if silent_s >= limits.suspect_after_s:
+                self._suspect(known, out)
+            if silent_s >= limits.ping_interval_s:
+                out.packets.append((known.id, Ping(abs(known.id))))
+        self._roster.forget(now)
+        return changed
+
+    def resumed(self, now: float, out: EffectsDraft) -> None:
+        """After a sleep: ask everybody for a sign of life before blaming anybody."""
+        for known in self._links.values():
+            known.heard_at = now
+            if known.state is LinkState.UP:
+                out.packets.append((known.id, Ping(abs(known.id))))
+        self._candidates.retry_all(now)
+
+    def tell(self, packet: Packet, out: EffectsDraft) -> None:
+        """Send a packet over every link."""
+        for known in self._links.values():
+            if known.state is LinkState.UP:
+                out.packets.append((known.id, packet))
+
+    def exchange(self, out: EffectsDraft) -> None:
+        """Tell every peer about the others."""
+        for known in self._links.values():
+            if known.state is LinkState.UP:
+                self._send_hints(known, out)
+
+    def _is_linked(self, candidate: Candidate) -> bool:
+        peer = self._roster.peers.get(candidate.node) if candidate.node else None
+        return peer is not None and peer.link is not None
+
+    def _up(
+        self, link: Link, greeting: Greeting, now: float, out: EffectsDraft
+    ) -> list[MailboxKey]:
+        node = greeting.node
+        self._agenda.drop(HandshakeDue(link.id))
+        self._agenda.drop(AwayDue(node))
+        out.roster_changed = True
+        peer = self._roster.peers.setdefault(node, Peer(greeting, None, now))
+        peer.greeting = greeting
+        self._candidates.sight(
+            Sighted(Source.EXCHANGE, greeting.curve, greeting.endpoints, node), now
+        )
+        old = self._links.get(peer.link) if peer.link is not None else None
+        if old is not None and not self._is_preferred(link, over=old, node=node):
+            self._retire(link, out)
+            return []
+        peer.link = link.id
+        if old is not None:
+            self._retire(old, out)
+        self._send_hints(link, out)
+        return self._agents_of(node)
+
+    def _is_preferred(self, link: Link, *, over: Link, node: NodeId) -> bool:
+        """Both ends must choose alike: the newer of two links dialled by the same side, else the
+        one dialled by the node with the smaller id (PROTOCOL.md LINK-7)."""
+        if link.is_dialled == over.is_dialled:
+            return True
+        return link.is_dialled == (self._greeting.node < node)
+
+    def _retire(self, link: Link, out: EffectsDraft) -> None:
+        """Close a second link if it is ours to close; otherwise its dialler will."""
+        if link.is_dialled:
+            self._candidates.release(link.id)
+            del self._links[link.id]
+            out.closes.append(link.id)
+
+    def _send_hints(self, link: Link, out: EffectsDraft) -> None:
+        assert link.greeting is not None
+        hints = [
+            Hint(peer.greeting.curve, peer.greeting.endpoints, 0.0)
+            for node, peer in self._roster.peers.items()
+            if peer.link is not None and node != link.greeting.node
+        ]
+        if hints:
+            out.packets.append((link.id, Peers(tuple(hints[-limits.hints_per_packet_max :]))))
+
+    def _suspect(self, link: Link, out: EffectsDraft) -> None:
+        peer = self._roster.peers.get(link.greeting.node) if link.greeting else None
+        if peer is not None and peer.link == link.id and not peer.is_suspect:
+            peer.is_suspect = True
+            out.roster_changed = True
+
+    def _violation(
+        self, link: LinkId, what: str, now: float, out: EffectsDraft
+    ) -> list[MailboxKey]:
+        out.notices.append(Notice(Severity.WARNING, f"unexpected {what} on link {link}"))
+        known = self._links.get(link)
+        if known is not None:
+            return self._end(known, Loss.CLOSED, now, out)
+        out.closes.append(link)
+        return []
+
+    def _end(self, link: Link, loss: Loss, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        link.state = LinkState.CLOSED
+        del self._links[link.id]
+        out.closes.append(link.id)
+        self._agenda.drop(HandshakeDue(link.id))
+        self._candidates.fail(link.id, loss, now)
+        greeting = link.greeting
+        peer = self._roster.peers.get(greeting.node) if greeting else None
+        if greeting is None or peer is None or peer.link != link.id:
+            return []
+        peer.link = next((k.id for k in self._links.values() if _is_spare(k, greeting.node)), None)
+        out.roster_changed = True
+        if peer.link is None:
+            self._agenda.set(AwayDue(greeting.node), now + limits.suspect_redial_s)
+            self._candidates.retry(greeting.curve, now)
+        return self._agents_of(greeting.node)
+
+    def _gone(self, node: NodeId, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        for known in [k for k in self._links.values() if k.greeting and k.greeting.node == node]:
+            self._candidates.release(known.id)
+            del self._links[known.id]
+            out.closes.append(known.id)
+        self._agenda.drop(AwayDue(node))
+        out.roster_changed = True
+        return self._roster.drop_peer(node, now)
+
+    def _agents_of(self, node: NodeId) -> list[MailboxKey]:
+        return [seen.card.key for seen in self._roster if seen.node == node]
+
+
+def _is_spare(link: Link, node: NodeId) -> bool:
+    is_up = link.state is LinkState.UP
+    return is_up and link.greeting is not None and link.greeting.node == node

@@ -1,0 +1,71 @@
+"""Whom a name means (PROTOCOL.md NAME-1 to NAME-6)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mesh.core.roster import Roster, Seen
+from mesh.core.snapshot import Pin
+from mesh.model import Address, MailboxKey, fingerprint, fold
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The agent meant. `is_changed`: it has another key than the one pinned for the name."""
+
+    key: MailboxKey
+    name: str
+    forwarded_from: str = ""
+    is_changed: bool = False
+
+
+def resolve(
+    address: Address,
+    *,
+    pins: Mapping[str, Pin],
+    roster: Roster,
+    age_s: float,
+    now: float,
+) -> Resolution | None:
+    """Decide who gets a message made `age_s` ago; None while nobody is known by that name."""
+    if address.fingerprint_prefix:
+        return _resolve_exact(address, pins=pins, roster=roster)
+    forwarding = roster.forwarding(address.name, age_s=age_s, now=now)
+    if forwarding is not None:
+        card = forwarding.card
+        return Resolution(card.key, card.name, forwarded_from=address.name)
+    named = roster.named(address.name)
+    live = sorted((s for s in named if roster.is_live(s)), key=_claim_order)
+    pin = pins.get(fold(address.name))
+    if pin is not None and not _moved_on(pin, roster):
+        if live and all(s.card.key != pin.key for s in live):
+            return Resolution(live[0].card.key, live[0].card.name, is_changed=True)
+        return Resolution(pin.key, pin.name)
+    if live:
+        return Resolution(live[0].card.key, live[0].card.name)
+    if named:
+        latest = max(named, key=lambda s: (s.seen_at, s.card.key))
+        return Resolution(latest.card.key, latest.card.name)
+    return None
+
+
+def _resolve_exact(
+    address: Address, *, pins: Mapping[str, Pin], roster: Roster
+) -> Resolution | None:
+    matching = roster.matching(address.name, address.fingerprint_prefix)
+    if len(matching) == 1:
+        return Resolution(matching[0].card.key, matching[0].card.name)
+    pin = pins.get(fold(address.name))
+    is_pinned = pin is not None and fingerprint(pin.key).startswith(address.fingerprint_prefix)
+    if pin is not None and is_pinned and not matching:
+        return Resolution(pin.key, pin.name)
+    return None
+
+
+def _claim_order(seen: Seen) -> tuple[float, MailboxKey]:
+    return (seen.claimed_at, seen.card.key)
+
+
+def _moved_on(pin: Pin, roster: Roster) -> bool:
+    """Whether the pinned agent is known to have left the name behind for good."""
+    seen = roster.agent(pin.key)
+    return seen is not None and fold(seen.card.name) != fold(pin.name)

@@ -1,0 +1,258 @@
+"""The whole node as a pure machine: `step(event, now) -> Effects`, and when it wants to be woken.
+
+The same events at the same times give the same effects. `step` never raises on anything a peer can
+cause; a failed assertion means that the driver or the core itself is wrong.
+"""
+
+from typing import assert_never
+
+from mesh import limits
+from mesh.core.agenda import (
+    Agenda,
+    AwayDue,
+    DialDue,
+    ExchangeDue,
+    ExpiryDue,
+    HandshakeDue,
+    Matter,
+    StreamDue,
+    SweepDue,
+)
+from mesh.core.backoff import Random
+from mesh.core.candidates import Candidates
+from mesh.core.changes import MarkShown
+from mesh.core.effects import Done, Effects, EffectsDraft
+from mesh.core.events import (
+    Broadcast,
+    Event,
+    LinkLost,
+    LocalNodes,
+    MailboxReleased,
+    MailboxTaken,
+    PacketReceived,
+    ProfileChanged,
+    Rename,
+    Resumed,
+    Shown,
+    Sighted,
+    Stopping,
+    Submit,
+    Timeout,
+    Trust,
+)
+from mesh.core.links import Links
+from mesh.core.mailbox import Mailbox
+from mesh.core.post import Post
+from mesh.core.requests import Requests
+from mesh.core.roster import Roster
+from mesh.model import LinkId, MailboxKey
+from mesh.packet import (
+    Ack,
+    Announce,
+    Gap,
+    Greeting,
+    Hello,
+    Leave,
+    Mail,
+    Noted,
+    Packet,
+    Peers,
+    Ping,
+    Pong,
+    Welcome,
+)
+
+
+class Node:
+    """One node. `random` is uniform in [0, 1) and the only source of chance.
+
+    `roster`, `problems` and `mailboxes` may be read between steps and must not be changed.
+    """
+
+    def __init__(
+        self, greeting: Greeting, *, is_open: bool, random: Random, now: float = 0.0
+    ) -> None:
+        self._agenda: Agenda[Matter] = Agenda()
+        self.roster = Roster(node=greeting.node, host=greeting.host)
+        candidates = Candidates(curve=greeting.curve, agenda=self._agenda, random=random)
+        self._candidates = candidates
+        self._links = Links(
+            greeting, roster=self.roster, candidates=candidates, agenda=self._agenda
+        )
+        self._post = Post(
+            roster=self.roster, links=self._links, agenda=self._agenda, is_open=is_open
+        )
+        self._requests = Requests(roster=self.roster, post=self._post)
+        self._agenda.set(SweepDue(), now + limits.sweep_interval_s)
+        self._agenda.set(ExchangeDue(), now + limits.peer_exchange_interval_s)
+
+    @property
+    def mailboxes(self) -> dict[MailboxKey, Mailbox]:
+        """The mailboxes held now."""
+        return self._post.mailboxes
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Addresses that could not be linked to for a reason a person must mend."""
+        return self._links.problems
+
+    def next_deadline(self) -> float | None:
+        """Return when `Timeout` is due, or None."""
+        return self._agenda.next_deadline()
+
+    def step(self, event: Event, now: float) -> Effects:
+        """Take in one event and say what is to be done about it."""
+        out = EffectsDraft()
+        match event:
+            case PacketReceived():
+                self._packet(event.link, event.packet, now, out)
+            case Timeout():
+                self._due(now, out)
+            case Submit() | Broadcast() | Shown() | Rename() | Trust():
+                self._request(event, now, out)
+            case MailboxTaken() | MailboxReleased() | ProfileChanged():
+                self._mailbox(event, now, out)
+            case Sighted() | LocalNodes() | LinkLost() | Resumed() | Stopping():
+                self._surroundings(event, now, out)
+            case _:
+                assert_never(event)
+        return out.freeze()
+
+    def _request(
+        self, event: Submit | Broadcast | Shown | Rename | Trust, now: float, out: EffectsDraft
+    ) -> None:
+        match event:
+            case Submit():
+                self._requests.submit(event, now, out)
+            case Broadcast():
+                self._requests.broadcast(event, now, out)
+            case Shown():
+                self._post.shown(event, out)
+                out.changes.append((event.mailbox, MarkShown(event.letters)))
+                out.answers.append(Done(event.token, event.mailbox))
+            case Rename():
+                self._requests.rename(event, now, out)
+                self._announce(now, out)
+            case Trust():
+                self._requests.trust(event, now, out)
+            case _:
+                assert_never(event)
+
+    def _mailbox(
+        self,
+        event: MailboxTaken | MailboxReleased | ProfileChanged,
+        now: float,
+        out: EffectsDraft,
+    ) -> None:
+        match event:
+            case MailboxTaken(snapshot=snapshot):
+                mailbox = Mailbox(snapshot, is_live=event.is_live, profile=event.profile, now=now)
+                self._post.mailboxes[snapshot.key] = mailbox
+                expiry = mailbox.outbox.next_expiry()
+                if expiry is not None:
+                    self._agenda.set_earlier(ExpiryDue(snapshot.key), expiry)
+            case MailboxReleased():
+                del self._post.mailboxes[event.key]
+            case ProfileChanged():
+                self._post.mailboxes[event.key].profile = event.profile
+            case _:
+                assert_never(event)
+        self._announce(now, out)
+        if isinstance(event, MailboxTaken):
+            self._changed([seen.card.key for seen in self.roster], now, out)
+
+    def _surroundings(
+        self,
+        event: Sighted | LocalNodes | LinkLost | Resumed | Stopping,
+        now: float,
+        out: EffectsDraft,
+    ) -> None:
+        match event:
+            case Sighted():
+                self._candidates.sight(event, now)
+            case LocalNodes():
+                self._changed(self._links.local_nodes(event, now, out), now, out)
+            case LinkLost():
+                self._changed(self._links.lost(event, now, out), now, out)
+            case Resumed():
+                self._links.resumed(now, out)
+            case Stopping():
+                self._links.tell(Leave(), out)
+            case _:
+                assert_never(event)
+
+    def _announce(self, now: float, out: EffectsDraft) -> None:
+        cards = tuple(mailbox.card(now) for mailbox in self._post.mailboxes.values())
+        self._links.cards = cards
+        changed = self.roster.announce(self.roster.node, cards, now)
+        self._links.tell(Announce(cards), out)
+        out.roster_changed = True
+        self._changed(changed, now, out)
+
+    def _packet(self, link: LinkId, packet: Packet, now: float, out: EffectsDraft) -> None:
+        match packet:
+            case Hello():
+                self._links.greet(link, packet, now, out)
+            case Welcome():
+                self._changed(self._links.welcome(link, packet, now, out), now, out)
+            case Announce():
+                self._changed(self._links.announced(link, packet, now, out), now, out)
+            case _:
+                cut_off = self._links.traffic(link, now, out)
+                if cut_off is None:
+                    self._traffic(link, packet, now, out)
+                else:
+                    self._changed(cut_off, now, out)
+
+    def _traffic(
+        self,
+        link: LinkId,
+        packet: Mail | Ack | Gap | Noted | Peers | Ping | Pong | Leave,
+        now: float,
+        out: EffectsDraft,
+    ) -> None:
+        match packet:
+            case Mail():
+                self._post.take_mail(link, packet, out)
+            case Ack():
+                self._post.take_ack(link, packet, now, out)
+            case Gap():
+                self._post.take_gap(packet, now, out)
+            case Noted():
+                self._post.take_noted(packet, out)
+            case Peers():
+                self._links.hints(packet, now)
+            case Ping():
+                out.packets.append((link, Pong(packet.token)))
+            case Pong():
+                pass
+            case Leave():
+                self._changed(self._links.left(link, now, out), now, out)
+            case _:
+                assert_never(packet)
+
+    def _due(self, now: float, out: EffectsDraft) -> None:
+        for matter in list(self._agenda.take_due(now)):
+            match matter:
+                case DialDue():
+                    self._links.dial_due(matter.candidate, now, out)
+                case HandshakeDue():
+                    self._changed(self._links.handshake_due(matter.link, now, out), now, out)
+                case AwayDue():
+                    self._changed(self._links.away_due(matter.node, now, out), now, out)
+                case SweepDue():
+                    self._changed(self._links.sweep(now, out), now, out)
+                    self._agenda.set(matter, now + limits.sweep_interval_s)
+                case ExchangeDue():
+                    self._links.exchange(out)
+                    self._agenda.set(matter, now + limits.peer_exchange_interval_s)
+                case ExpiryDue():
+                    self._post.expiry_due(matter.mailbox, now, out)
+                case StreamDue():
+                    self._post.stream_due(matter, now, out)
+                case _:
+                    assert_never(matter)
+
+    def _changed(self, keys: list[MailboxKey], now: float, out: EffectsDraft) -> None:
+        if keys:
+            self._post.agents_changed(keys, now, out)

@@ -1,0 +1,259 @@
+"""Letters one mailbox owes: a stream for each recipient, and those whose recipient is unknown.
+
+A stream sends in order within a window and goes back to its oldest unsettled letter whenever the
+link changes, a gap is reported or no ack comes (PROTOCOL.md OUT-1 to OUT-8). Every transmitted
+letter names the unsettled letter before it, so the recipient never takes one out of order.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from mesh import limits
+from mesh.core.changes import BindOutbox, Change, MarkSent, ReserveSequences
+from mesh.core.effects import Transmission
+from mesh.core.snapshot import OutboxEntry
+from mesh.model import Letter, LinkId, MailboxKey, fold, parse_address
+
+
+@dataclass(slots=True)
+class Owed:
+    """One letter owed. `expires_at` is on the core's clock."""
+
+    row: int
+    letter: Letter
+    expires_at: float
+    to_prefix: str = ""
+    was_sent: bool = False
+
+    def age_s(self, now: float) -> float:
+        """Return how long ago the letter was made, as far as its time to live counts."""
+        return max(0.0, self.letter.ttl_s - (self.expires_at - now))
+
+    def entry(self, now: float) -> OutboxEntry:
+        """Return the form in which the store keeps it."""
+        remaining_s = self.expires_at - now
+        return OutboxEntry(self.row, self.letter, remaining_s, self.to_prefix, self.was_sent)
+
+
+@dataclass(slots=True)
+class Stream:
+    """Letters to one recipient. `inflight` went out over `link`; `unsent` follow, both in order."""
+
+    recipient: MailboxKey
+    next_sequence: int
+    reserved_up_to: int
+    owed: dict[int, Owed] = field(default_factory=dict)
+    inflight: dict[int, Owed] = field(default_factory=dict)
+    inflight_bytes: int = 0
+    unsent: deque[Owed] = field(default_factory=deque)
+    link: LinkId | None = None
+    paused_until: float = 0.0
+    gaps_ignored_until: float = 0.0
+    ack_timeout_s: float = limits.ack_timeout_s
+
+    def add(self, owed: Owed) -> None:
+        """Append the newest letter of this stream."""
+        self.owed[owed.letter.sequence] = owed
+        self.unsent.append(owed)
+
+    def settle(self, sequence: int) -> Owed | None:
+        """Take a letter out, whatever became of it; None if it is not owed."""
+        owed = self.owed.pop(sequence, None)
+        if owed is not None and self.inflight.pop(sequence, None) is not None:
+            self.inflight_bytes -= owed.letter.body_bytes
+        return owed
+
+    def go_back(self) -> None:
+        """Forget what was transmitted; the next pump starts with the oldest letter."""
+        self.unsent = deque(self.owed.values())
+        self.inflight.clear()
+        self.inflight_bytes = 0
+
+    def connect(self, link: LinkId | None) -> bool:
+        """Use another link from now on; False if it is the one in use."""
+        if link == self.link:
+            return False
+        self.link = link
+        self.paused_until = 0.0
+        self.ack_timeout_s = limits.ack_timeout_s
+        self.go_back()
+        return True
+
+    def next_batch(self) -> list[tuple[Owed, int]]:
+        """Move letters that fit the window from `unsent` to `inflight`, each with its previous."""
+        batch: list[tuple[Owed, int]] = []
+        previous = next(reversed(self.inflight)) if self.inflight else 0
+        while self.unsent and len(self.inflight) < limits.window_letters_max:
+            owed = self.unsent[0]
+            sequence = owed.letter.sequence
+            if self.owed.get(sequence) is not owed:
+                self.unsent.popleft()
+                continue
+            size = owed.letter.body_bytes
+            if self.inflight and self.inflight_bytes + size > limits.window_bytes_max:
+                break
+            self.unsent.popleft()
+            batch.append((owed, previous))
+            self.inflight[sequence] = owed
+            self.inflight_bytes += size
+            previous = sequence
+        return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Pumped:
+    """What may leave at once, what only after its `MarkSent` is durable, and what to write."""
+
+    at_once: tuple[Transmission, ...]
+    after: tuple[Transmission, ...]
+    changes: tuple[Change, ...]
+
+
+class Outbox:
+    """All letters of one mailbox that are not settled yet."""
+
+    def __init__(
+        self,
+        mailbox: MailboxKey,
+        entries: Iterable[OutboxEntry],
+        next_sequences: Iterable[tuple[MailboxKey, int]],
+        *,
+        next_row: int,
+        first_sequence: int,
+        now: float,
+    ) -> None:
+        self.mailbox = mailbox
+        self._first_sequence = first_sequence
+        self.next_row = next_row
+        self.letters = 0
+        self.body_bytes = 0
+        self.streams: dict[MailboxKey, Stream] = {}
+        self.waiting: dict[str, dict[int, Owed]] = {}
+        for recipient, sequence in next_sequences:
+            self.streams[recipient] = Stream(recipient, sequence, sequence - 1)
+        ordered = sorted(entries, key=lambda e: (e.letter.sequence, e.row))
+        for entry in ordered:
+            expires_at = now + entry.remaining_s
+            owed = Owed(entry.row, entry.letter, expires_at, entry.to_prefix, entry.was_sent)
+            self.put(owed)
+
+    def __iter__(self) -> Iterator[Owed]:
+        for stream in self.streams.values():
+            yield from stream.owed.values()
+        for waiting in self.waiting.values():
+            yield from waiting.values()
+
+    def has_room(self, *, letters: int, body_bytes: int) -> bool:
+        """Whether so much more may be accepted."""
+        return (
+            self.letters + letters <= limits.outbox_letters_max
+            and self.body_bytes + body_bytes <= limits.outbox_bytes_max
+        )
+
+    def take_row(self) -> int:
+        """Return a row number that was never used."""
+        self.next_row += 1
+        return self.next_row - 1
+
+    def take_sequence(self, recipient: MailboxKey) -> tuple[int, Change | None, bool]:
+        """Return the next sequence for `recipient`.
+
+        With it comes the reservation to write, if one is due, and whether the letter must not
+        leave before that reservation is durable.
+        """
+        stream = self.stream(recipient)
+        sequence = stream.next_sequence
+        stream.next_sequence += 1
+        must_wait = sequence > stream.reserved_up_to
+        if stream.reserved_up_to - sequence >= limits.sequence_reserve // 2:
+            return (sequence, None, False)
+        stream.reserved_up_to = sequence + limits.sequence_reserve
+        return (sequence, ReserveSequences(recipient, stream.reserved_up_to), must_wait)
+
+    def stream(self, recipient: MailboxKey) -> Stream:
+        """Return the stream to `recipient`, a new one if there was none."""
+        if recipient not in self.streams:
+            self.streams[recipient] = Stream(
+                recipient, self._first_sequence, self._first_sequence - 1
+            )
+        return self.streams[recipient]
+
+    def put(self, owed: Owed) -> None:
+        """Add a letter, bound or not."""
+        self.letters += 1
+        self.body_bytes += owed.letter.body_bytes
+        if owed.letter.recipient is None:
+            name = fold(parse_address(owed.letter.to).name)
+            self.waiting.setdefault(name, {})[owed.row] = owed
+        else:
+            self.stream(owed.letter.recipient).add(owed)
+
+    def settle(self, recipient: MailboxKey, sequence: int) -> Owed | None:
+        """Take out a letter that has ended; None if it is not owed."""
+        stream = self.streams.get(recipient)
+        owed = stream.settle(sequence) if stream else None
+        if owed is not None:
+            self._uncount(owed)
+        return owed
+
+    def bind(self, owed: Owed, recipient: MailboxKey, to: str) -> tuple[Change, ...]:
+        """Give a waiting letter its recipient; it leaves only after these changes are durable."""
+        name = fold(parse_address(owed.letter.to).name)
+        self.waiting[name].pop(owed.row)
+        if not self.waiting[name]:
+            del self.waiting[name]
+        return self._bind(owed, recipient, to)
+
+    def rebind(self, owed: Owed, recipient: MailboxKey, to: str) -> tuple[Change, ...]:
+        """Move a letter that never left this host to another recipient's stream."""
+        assert owed.letter.recipient is not None
+        assert not owed.was_sent
+        self.streams[owed.letter.recipient].settle(owed.letter.sequence)
+        return self._bind(owed, recipient, to)
+
+    def expired(self, now: float) -> list[Owed]:
+        """Take out and return every letter whose time has come."""
+        gone = [owed for owed in self if owed.expires_at <= now]
+        for owed in gone:
+            recipient = owed.letter.recipient
+            if recipient is None:
+                name = fold(parse_address(owed.letter.to).name)
+                del self.waiting[name][owed.row]
+                if not self.waiting[name]:
+                    del self.waiting[name]
+            else:
+                self.streams[recipient].settle(owed.letter.sequence)
+            self._uncount(owed)
+        return gone
+
+    def next_expiry(self) -> float | None:
+        """Return when the first letter expires."""
+        return min((owed.expires_at for owed in self), default=None)
+
+    def pump(self, stream: Stream, now: float, *, durable_first: bool = False) -> Pumped:
+        """Transmit what the window allows, if the stream has a link and is not paused."""
+        if stream.link is None or now < stream.paused_until:
+            return Pumped((), (), ())
+        batch = stream.next_batch()
+        first_time = tuple(owed.row for owed, _ in batch if not owed.was_sent)
+        for owed, _ in batch:
+            owed.was_sent = True
+        letters = tuple((owed.row, previous, owed.age_s(now)) for owed, previous in batch)
+        if not letters:
+            return Pumped((), (), ())
+        sending = (Transmission(stream.link, self.mailbox, letters),)
+        if first_time or durable_first:
+            return Pumped((), sending, (MarkSent(first_time),) if first_time else ())
+        return Pumped(sending, (), ())
+
+    def _bind(self, owed: Owed, recipient: MailboxKey, to: str) -> tuple[Change, ...]:
+        sequence, reserve, _ = self.take_sequence(recipient)
+        owed.letter = replace(owed.letter, recipient=recipient, sequence=sequence, to=to)
+        self.streams[recipient].add(owed)
+        bind = BindOutbox(owed.row, owed.letter)
+        return (reserve, bind) if reserve else (bind,)
+
+    def _uncount(self, owed: Owed) -> None:
+        self.letters -= 1
+        self.body_bytes -= owed.letter.body_bytes

@@ -1,0 +1,333 @@
+"""The mail of all mailboxes this node holds: sending, receiving, acknowledging.
+
+`Post` keeps to the order that durability demands by putting each thing into the right part of the
+effects; it never waits itself. Every method takes `now` and the draft of the step's effects.
+"""
+
+from collections.abc import Iterable
+
+from mesh import limits
+from mesh.core.agenda import Agenda, ExpiryDue, Matter, StreamDue
+from mesh.core.changes import (
+    Change,
+    MarkTold,
+    PutPin,
+    SettleOutbox,
+    SettleShown,
+)
+from mesh.core.effects import Arrival, EffectsDraft, Notice, Receipt, Severity
+from mesh.core.events import Shown
+from mesh.core.inbox import Order
+from mesh.core.links import Links
+from mesh.core.mailbox import Mailbox
+from mesh.core.names import resolve
+from mesh.core.outbox import Owed, Stream
+from mesh.core.roster import Roster
+from mesh.core.snapshot import ShownLetter, StreamKey
+from mesh.model import Address, LinkId, MailboxKey, Presence, State, Verified, Why, fold
+from mesh.packet import Ack, AckItem, Gap, Mail, MailItem, Noted, Verdict
+
+
+class Post:
+    """Moves letters between the held mailboxes and the links."""
+
+    def __init__(
+        self, *, roster: Roster, links: Links, agenda: Agenda[Matter], is_open: bool
+    ) -> None:
+        self._roster = roster
+        self._links = links
+        self._agenda = agenda
+        self._is_open = is_open
+        self.mailboxes: dict[MailboxKey, Mailbox] = {}
+
+    # Sending.
+
+    def put(
+        self, mailbox: Mailbox, owed: Owed, *, must_wait: bool, now: float, out: EffectsDraft
+    ) -> None:
+        """Add a fresh letter; if its stream is free it leaves at once, `must_wait` permitting."""
+        mailbox.outbox.put(owed)
+        self._agenda.set_earlier(ExpiryDue(mailbox.key), owed.expires_at)
+        recipient = owed.letter.recipient
+        if recipient is None:
+            return
+        stream = mailbox.outbox.stream(recipient)
+        stream.connect(self._links.route(recipient))
+        owed.was_sent = stream.link is not None and now >= stream.paused_until
+        self._pump(mailbox, stream, now, out, durable_first=must_wait)
+
+    def explain(self, mailbox: Mailbox, owed: Owed, now: float) -> Why:
+        """Say why a letter is still queued; `NONE` when it is simply on its way."""
+        recipient = owed.letter.recipient
+        if recipient is None:
+            return Why.UNKNOWN_NAME
+        stream = mailbox.outbox.stream(recipient)
+        if now < stream.paused_until:
+            return Why.RECIPIENT_FULL
+        if self._links.route(recipient) is not None:
+            return Why.NONE
+        seen = self._roster.agent(recipient)
+        rivals = self._roster.named(owed.letter.to.partition("#")[0])
+        if any(s.card.key != recipient and self._roster.is_live(s) for s in rivals):
+            return Why.PIN_CONFLICT
+        is_suspect = seen is not None and self._roster.presence(seen) is Presence.SUSPECT
+        return Why.UNREACHABLE if is_suspect else Why.AWAY
+
+    def agents_changed(self, keys: Iterable[MailboxKey], now: float, out: EffectsDraft) -> None:
+        """Agents came, went or moved: bind waiting letters, use the links there are now."""
+        for key in dict.fromkeys(keys):
+            link = self._links.route(key)
+            seen = self._roster.agent(key)
+            for mailbox in self.mailboxes.values():
+                if seen is not None:
+                    names = {seen.card.name, *(alias.name for alias in seen.card.aliases)}
+                    self._bind_waiting(mailbox, names, now, out)
+                stream = mailbox.outbox.streams.get(key)
+                if stream is not None and stream.connect(link):
+                    self._pump(mailbox, stream, now, out)
+                if link is not None:
+                    self._tell_shown(mailbox, key, mailbox.untold(key), out)
+
+    def stream_due(self, matter: StreamDue, now: float, out: EffectsDraft) -> None:
+        """A pause is over or acks are overdue: begin again with the oldest letter."""
+        mailbox = self.mailboxes.get(matter.mailbox)
+        stream = mailbox.outbox.streams.get(matter.recipient) if mailbox else None
+        if mailbox is None or stream is None or stream.link is None or not stream.owed:
+            return
+        if stream.inflight:
+            stream.ack_timeout_s = min(2 * stream.ack_timeout_s, limits.ack_timeout_s_max)
+        stream.go_back()
+        self._pump(mailbox, stream, now, out)
+
+    def expiry_due(self, key: MailboxKey, now: float, out: EffectsDraft) -> None:
+        """End every letter whose time has come, visibly."""
+        mailbox = self.mailboxes.get(key)
+        if mailbox is None:
+            return
+        for owed in mailbox.outbox.expired(now):
+            self._end(mailbox, owed, State.EXPIRED, Why.NONE, out)
+        deadline = mailbox.outbox.next_expiry()
+        if deadline is not None:
+            self._agenda.set(ExpiryDue(key), deadline)
+        for stream in mailbox.outbox.streams.values():
+            self._pump(mailbox, stream, now, out)
+
+    def take_ack(self, link: LinkId, ack: Ack, now: float, out: EffectsDraft) -> None:
+        """Record the verdicts of a recipient (its signature was verified on the way in)."""
+        mailbox = self.mailboxes.get(ack.author)
+        if mailbox is None or mailbox.incarnation != ack.incarnation:
+            return
+        stream = mailbox.outbox.streams.get(ack.recipient)
+        if stream is not None:
+            for item in ack.items:
+                self._settle(mailbox, stream, item, now, out)
+            self._agenda.drop(StreamDue(mailbox.key, ack.recipient))
+            self._pump(mailbox, stream, now, out)
+        shown = [item for item in ack.items if item.verdict is Verdict.SHOWN]
+        if shown:
+            self._note_shown(link, mailbox, ack.recipient, shown, out)
+
+    def take_gap(self, gap: Gap, now: float, out: EffectsDraft) -> None:
+        """The recipient missed a letter: go back, but not for each report of the same gap."""
+        mailbox = self.mailboxes.get(gap.author)
+        stream = mailbox.outbox.streams.get(gap.recipient) if mailbox else None
+        if mailbox is None or stream is None or now < stream.gaps_ignored_until:
+            return
+        stream.gaps_ignored_until = now + limits.gap_pause_s
+        stream.go_back()
+        self._pump(mailbox, stream, now, out)
+
+    # Receiving.
+
+    def take_mail(self, link: LinkId, mail: Mail, out: EffectsDraft) -> None:
+        """Put letters into inboxes and answer for each (PROTOCOL.md IN-1 to IN-7)."""
+        if not self._links.proves(link, mail.author):
+            out.notices.append(Notice(Severity.WARNING, f"mail by an unproven author on {link}"))
+            return
+        acks: dict[tuple[MailboxKey, StreamKey], list[AckItem]] = {}
+        stopped: set[tuple[MailboxKey, StreamKey]] = set()
+        for item in mail.items:
+            recipient = item.letter.recipient
+            mailbox = self.mailboxes.get(recipient) if recipient else None
+            if mailbox is None:
+                continue
+            stream = (mailbox.key, (item.letter.author, item.letter.incarnation))
+            if stream in stopped:
+                continue
+            order, answer = self._take(mailbox, item, out)
+            if answer is not None:
+                acks.setdefault(stream, []).append(answer)
+            if order is Order.GAP or (answer and answer.verdict is Verdict.LATER):
+                stopped.add(stream)
+            if order is Order.GAP:
+                out.packets.append((link, _gap(mailbox, stream[1])))
+        for (recipient, (author, incarnation)), items in acks.items():
+            ack = Ack(recipient, author, incarnation, tuple(items))
+            out.acks.append((link, recipient, ack))
+
+    def shown(self, event: Shown, out: EffectsDraft) -> None:
+        """Letters were read: make room, and tell their authors."""
+        mailbox = self.mailboxes[event.mailbox]
+        mailbox.inbox.shown(event.letters)
+        mailbox.owe_shown(event.letters)
+        by_author: dict[MailboxKey, list[ShownLetter]] = {}
+        for letter in event.letters:
+            by_author.setdefault(letter.author, []).append(letter)
+        for author, letters in by_author.items():
+            self._tell_shown(mailbox, author, tuple(letters), out)
+
+    def take_noted(self, noted: Noted, out: EffectsDraft) -> None:
+        """An author has recorded what was shown; tell it the rest, if any."""
+        mailbox = self.mailboxes.get(noted.recipient)
+        if mailbox is None:
+            return
+        mailbox.told(noted.author, noted.message_ids)
+        out.changes.append((mailbox.key, MarkTold(noted.author, noted.message_ids)))
+        if len(noted.message_ids) == limits.ack_items_max:
+            self._tell_shown(mailbox, noted.author, mailbox.untold(noted.author), out)
+
+    def _take(
+        self, mailbox: Mailbox, item: MailItem, out: EffectsDraft
+    ) -> tuple[Order, AckItem | None]:
+        letter = item.letter
+        verified, pin = mailbox.verify(letter.author, letter.author_name)
+        if self._is_open:
+            verified = Verified.OPEN
+        taken = mailbox.inbox.take(item, verified)
+        changes: list[Change] = list(taken.changes)
+        if pin is not None:
+            changes.append(PutPin(pin))
+        out.changes.extend((mailbox.key, change) for change in changes)
+        if taken.is_new:
+            out.arrivals.append(Arrival(mailbox.key, letter, item.body, verified))
+        return (taken.order, taken.ack)
+
+    # Both.
+
+    def _pump(
+        self,
+        mailbox: Mailbox,
+        stream: Stream,
+        now: float,
+        out: EffectsDraft,
+        *,
+        durable_first: bool = False,
+    ) -> None:
+        pumped = mailbox.outbox.pump(stream, now, durable_first=durable_first)
+        out.transmissions.extend(pumped.at_once)
+        out.transmissions_after.extend(pumped.after)
+        out.changes.extend((mailbox.key, change) for change in pumped.changes)
+        matter = StreamDue(mailbox.key, stream.recipient)
+        if stream.link is None or not stream.owed:
+            self._agenda.drop(matter)
+        elif now < stream.paused_until:
+            self._agenda.set(matter, stream.paused_until)
+        elif pumped.at_once or pumped.after or stream.inflight:
+            self._agenda.set_earlier(matter, now + stream.ack_timeout_s)
+
+    def _bind_waiting(
+        self, mailbox: Mailbox, names: set[str], now: float, out: EffectsDraft
+    ) -> None:
+        touched: set[MailboxKey] = set()
+        for name in sorted(fold(name) for name in names):
+            for owed in list(mailbox.outbox.waiting.get(name, {}).values()):
+                address = Address(owed.letter.to.partition("#")[0], owed.to_prefix)
+                found = resolve(
+                    address,
+                    pins=mailbox.pins,
+                    roster=self._roster,
+                    age_s=owed.age_s(now),
+                    now=now,
+                )
+                if found is None:
+                    continue
+                bound = mailbox.outbox.bind(owed, found.key, found.name)
+                out.changes.extend((mailbox.key, change) for change in bound)
+                if fold(found.name) not in mailbox.pins:
+                    pin = mailbox.pin(found.name, found.key)
+                    out.changes.append((mailbox.key, PutPin(pin)))
+                touched.add(found.key)
+        for key in sorted(touched):
+            stream = mailbox.outbox.stream(key)
+            stream.connect(self._links.route(key))
+            self._pump(mailbox, stream, now, out, durable_first=True)
+
+    def _settle(
+        self, mailbox: Mailbox, stream: Stream, item: AckItem, now: float, out: EffectsDraft
+    ) -> None:
+        owed = stream.owed.get(item.sequence)
+        if owed is None or owed.letter.message_id != item.message_id:
+            return
+        if item.verdict is Verdict.LATER:
+            stream.paused_until = now + limits.later_delay_s
+            return
+        mailbox.outbox.settle(stream.recipient, item.sequence)
+        stream.ack_timeout_s = limits.ack_timeout_s
+        is_refused = item.verdict is Verdict.REFUSED
+        state = State.REFUSED if is_refused else State.DELIVERED
+        self._end(mailbox, owed, state, item.why, out)
+
+    def _end(self, mailbox: Mailbox, owed: Owed, state: State, why: Why, out: EffectsDraft) -> None:
+        letter = owed.letter
+        out.changes.append((mailbox.key, SettleOutbox(owed.row, state, why)))
+        receipt = Receipt(mailbox.key, letter.message_id, letter.recipient, state, why)
+        out.receipts.append(receipt)
+
+    def _tell_shown(
+        self,
+        mailbox: Mailbox,
+        author: MailboxKey,
+        letters: tuple[ShownLetter, ...],
+        out: EffectsDraft,
+    ) -> None:
+        link = self._links.route(author)
+        if link is None:
+            return
+        by_incarnation: dict[bytes, list[ShownLetter]] = {}
+        for letter in letters:
+            by_incarnation.setdefault(letter.incarnation, []).append(letter)
+        for group in by_incarnation.values():
+            items = [AckItem(s.sequence, s.message_id, Verdict.SHOWN) for s in group]
+            for start in range(0, len(items), limits.ack_items_max):
+                part = tuple(items[start : start + limits.ack_items_max])
+                ack = Ack(mailbox.key, author, group[0].incarnation, part)
+                out.acks.append((link, mailbox.key, ack))
+
+    def _note_shown(
+        self,
+        link: LinkId,
+        mailbox: Mailbox,
+        recipient: MailboxKey,
+        items: list[AckItem],
+        out: EffectsDraft,
+    ) -> None:
+        for item in items:
+            change = SettleShown(recipient, item.message_id)
+            out.changes.append((mailbox.key, change))
+            receipt = Receipt(mailbox.key, item.message_id, recipient, State.SHOWN)
+            out.receipts.append(receipt)
+        ids = tuple(item.message_id for item in items)
+        out.acks.append((link, mailbox.key, Noted(mailbox.key, recipient, ids)))
+
+    def rebind(
+        self, mailbox: Mailbox, name: str, key: MailboxKey, now: float, out: EffectsDraft
+    ) -> None:
+        """Move letters addressed to `name` that never left this host to the key now trusted."""
+        moving = [
+            owed
+            for owed in mailbox.outbox
+            if not owed.was_sent
+            and owed.letter.recipient not in {None, key}
+            and fold(owed.letter.to) == fold(name)
+        ]
+        for owed in sorted(moving, key=lambda o: o.row):
+            bound = mailbox.outbox.rebind(owed, key, name)
+            out.changes.extend((mailbox.key, change) for change in bound)
+        stream = mailbox.outbox.stream(key)
+        stream.connect(self._links.route(key))
+        self._pump(mailbox, stream, now, out, durable_first=True)
+
+
+def _gap(mailbox: Mailbox, stream: StreamKey) -> Gap:
+    author, incarnation = stream
+    return Gap(mailbox.key, author, incarnation, mailbox.inbox.watermark(stream))

@@ -1,0 +1,190 @@
+"""What agents ask for: send, broadcast, rename, trust; answered or denied, never half done."""
+
+from dataclasses import dataclass
+
+from mesh import limits
+from mesh.core.changes import Change, PutName, PutOutbox, PutPin
+from mesh.core.effects import Accepted, Denied, Done, EffectsDraft, RecipientState
+from mesh.core.events import Broadcast, Draft, Rename, Submit, Token, Trust
+from mesh.core.mailbox import Mailbox
+from mesh.core.names import Resolution, resolve
+from mesh.core.outbox import Owed
+from mesh.core.post import Post
+from mesh.core.roster import Roster, Seen
+from mesh.core.snapshot import OutboxEntry
+from mesh.model import Letter, MailboxKey, State, fingerprint, fold
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    to: str
+    key: MailboxKey | None
+    to_prefix: str = ""
+    forwarded_from: str = ""
+
+
+class Requests:
+    """Carries out the requests of the agents whose mailboxes this node holds."""
+
+    def __init__(self, *, roster: Roster, post: Post) -> None:
+        self._roster = roster
+        self._post = post
+
+    def submit(self, event: Submit, now: float, out: EffectsDraft) -> None:
+        """Accept a message to one recipient, known or not."""
+        mailbox = self._post.mailboxes[event.mailbox]
+        found = resolve(event.to, pins=mailbox.pins, roster=self._roster, age_s=0.0, now=now)
+        if found is None:
+            target = _Target(event.to.name, None, event.to.fingerprint_prefix)
+        else:
+            target = _Target(found.name, found.key, "", found.forwarded_from)
+            self._pin(mailbox, found, out)
+        self._accept(event.token, mailbox, [target], event.draft, now, out)
+
+    def broadcast(self, event: Broadcast, now: float, out: EffectsDraft) -> None:
+        """Accept a message to every agent seen within the last day, the sender excepted."""
+        mailbox = self._post.mailboxes[event.mailbox]
+        self._accept(event.token, mailbox, self._everybody(mailbox, now), event.draft, now, out)
+
+    def rename(self, event: Rename, now: float, out: EffectsDraft) -> None:
+        """Give an agent another name, once an hour, and tell everybody once."""
+        mailbox = self._post.mailboxes[event.mailbox]
+        if mailbox.renamed_at is not None:
+            wait_s = limits.rename_interval_s - (now - mailbox.renamed_at)
+            if wait_s > 0:
+                text = f"Rate limit: can rename again in {max(1, round(wait_s / 60))} minutes"
+                out.answers.append(Denied(event.token, "rate_limited", text, wait_s))
+                return
+        if self._is_taken(event.name, mailbox.key, now):
+            text = f"The name {event.name} is in use by another live agent."
+            out.answers.append(Denied(event.token, "name_in_use", text))
+            return
+        everybody = self._everybody(mailbox, now)
+        if not self._has_room(event.token, mailbox, len(everybody), event.draft, out):
+            return
+        alias = mailbox.rename(event.name, now)
+        out.changes.append((mailbox.key, PutName(event.name, alias)))
+        self._put(mailbox, everybody, event.draft, now, out)
+        out.answers.append(Done(event.token, mailbox.key))
+
+    def trust(self, event: Trust, now: float, out: EffectsDraft) -> None:
+        """Accept another key for a name, and let waiting mail follow it."""
+        mailbox = self._post.mailboxes[event.mailbox]
+        matching = self._roster.matching(event.to.name, event.to.fingerprint_prefix)
+        if len(matching) != 1:
+            text = f"{len(matching)} agents called {event.to.name} have that fingerprint."
+            out.answers.append(Denied(event.token, "usage", text))
+            return
+        card = matching[0].card
+        pin = mailbox.pin(card.name, card.key, is_trusted=True)
+        out.changes.append((mailbox.key, PutPin(pin)))
+        self._post.rebind(mailbox, card.name, card.key, now, out)
+        out.answers.append(Done(event.token, mailbox.key))
+
+    def _accept(
+        self,
+        token: Token,
+        mailbox: Mailbox,
+        targets: list[_Target],
+        draft: Draft,
+        now: float,
+        out: EffectsDraft,
+    ) -> None:
+        if not self._has_room(token, mailbox, len(targets), draft, out):
+            return
+        states = self._put(mailbox, targets, draft, now, out)
+        out.answers.append(Accepted(token, mailbox.key, draft.message_id, states))
+
+    def _has_room(
+        self, token: Token, mailbox: Mailbox, letters: int, draft: Draft, out: EffectsDraft
+    ) -> bool:
+        if mailbox.outbox.has_room(letters=letters, body_bytes=letters * len(draft.body)):
+            return True
+        text = (
+            f"The outbox is full ({limits.outbox_letters_max} messages or "
+            f"{limits.outbox_bytes_max // limits.MIB} MiB wait for their recipients)."
+        )
+        out.answers.append(Denied(token, "quota", text))
+        return False
+
+    def _put(
+        self,
+        mailbox: Mailbox,
+        targets: list[_Target],
+        draft: Draft,
+        now: float,
+        out: EffectsDraft,
+    ) -> tuple[RecipientState, ...]:
+        entries: list[OutboxEntry] = []
+        reservations: list[Change] = []
+        states: list[RecipientState] = []
+        for target in targets:
+            sequence, must_wait = 0, False
+            if target.key is not None:
+                sequence, reserve, must_wait = mailbox.outbox.take_sequence(target.key)
+                if reserve is not None:
+                    reservations.append(reserve)
+            letter = _letter(mailbox, target, sequence, draft)
+            row = mailbox.outbox.take_row()
+            owed = Owed(row, letter, now + draft.ttl_s, target.to_prefix)
+            self._post.put(mailbox, owed, must_wait=must_wait, now=now, out=out)
+            entries.append(owed.entry(now))
+            why = self._post.explain(mailbox, owed, now)
+            state = RecipientState(target.to, target.key, State.QUEUED, why, target.forwarded_from)
+            states.append(state)
+        put = PutOutbox(tuple(entries), draft.body)
+        out.changes.extend((mailbox.key, change) for change in (*reservations, put))
+        return tuple(states)
+
+    def _pin(self, mailbox: Mailbox, found: Resolution, out: EffectsDraft) -> None:
+        if fold(found.name) not in mailbox.pins:
+            pin = mailbox.pin(found.name, found.key)
+            out.changes.append((mailbox.key, PutPin(pin)))
+
+    def _everybody(self, mailbox: Mailbox, now: float) -> list[_Target]:
+        horizon = now - limits.broadcast_horizon_s
+        others = [s for s in self._roster if s.card.key != mailbox.key and _recent(s, horizon)]
+        others.sort(key=lambda s: (fold(s.card.name), s.card.key))
+        names = [fold(s.card.name) for s in others]
+        return [
+            _Target(_label(s, is_unique=names.count(fold(s.card.name)) == 1), s.card.key)
+            for s in others
+        ]
+
+    def _is_taken(self, name: str, key: MailboxKey, now: float) -> bool:
+        rivals = [s for s in self._roster.named(name) if s.card.key != key]
+        forwarding = self._roster.forwarding(name, age_s=0.0, now=now)
+        is_forwarded = forwarding is not None and forwarding.card.key != key
+        return is_forwarded or any(self._roster.is_live(s) for s in rivals)
+
+
+def _recent(seen: Seen, horizon: float) -> bool:
+    return seen.node is not None or seen.seen_at >= horizon
+
+
+def _label(seen: Seen, *, is_unique: bool) -> str:
+    if is_unique:
+        return seen.card.name
+    prefix = fingerprint(seen.card.key)[: limits.fingerprint_prefix_chars_min]
+    return f"{seen.card.name}#{prefix}"
+
+
+def _letter(mailbox: Mailbox, target: _Target, sequence: int, draft: Draft) -> Letter:
+    return Letter(
+        message_id=draft.message_id,
+        kind=draft.kind,
+        author=mailbox.key,
+        author_name=mailbox.name,
+        incarnation=mailbox.incarnation,
+        to=target.to,
+        recipient=target.key,
+        sequence=sequence,
+        ttl_s=draft.ttl_s,
+        created_ms=draft.created_ms,
+        reply_to=draft.reply_to,
+        is_urgent=draft.is_urgent,
+        is_auto=draft.is_auto,
+        chain=draft.chain,
+        body_digest=draft.body_digest,
+        body_bytes=len(draft.body),
+    )

@@ -1,0 +1,157 @@
+"""The typed units that two nodes exchange, without their signatures.
+
+`mesh.wire.packets` turns them into bytes and back: it adds and verifies signatures, so a packet that
+reaches the core is already proven to come from the keys it names. Numbered rules: `PROTOCOL.md`.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from mesh.model import (
+    Card,
+    CurveKey,
+    HostId,
+    Incarnation,
+    Letter,
+    MailboxKey,
+    MessageId,
+    NodeId,
+    Why,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Who opens or answers a link; `expected` is the node it believes to be talking to."""
+
+    version: int
+    node: NodeId
+    host: HostId
+    curve: CurveKey
+    endpoints: tuple[str, ...]
+    expected: NodeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First packet of the dialling side."""
+
+    greeting: Greeting
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Answer to a hello; both sides now share the link key."""
+
+    greeting: Greeting
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """All mailboxes the sending node holds now, each card signed for this link."""
+
+    cards: tuple[Card, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MailItem:
+    """One letter on its way. `previous` is the sequence of the unsettled letter before it, else 0."""
+
+    letter: Letter
+    previous: int
+    age_s: float
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Letters of one author, covered by one signature."""
+
+    author: MailboxKey
+    items: tuple[MailItem, ...]
+
+
+class Verdict(Enum):
+    """What became of a letter at its recipient."""
+
+    DELIVERED = 1
+    SHOWN = 2
+    REFUSED = 3
+    LATER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class AckItem:
+    """The verdict on one letter; `why` explains `REFUSED` and `LATER`."""
+
+    sequence: int
+    message_id: MessageId
+    verdict: Verdict
+    why: Why = Why.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Verdicts of one recipient on letters of one author, signed by the recipient."""
+
+    recipient: MailboxKey
+    author: MailboxKey
+    incarnation: Incarnation
+    items: tuple[AckItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A letter came out of order: the recipient holds everything up to `watermark`."""
+
+    recipient: MailboxKey
+    author: MailboxKey
+    incarnation: Incarnation
+    watermark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The author has recorded these `SHOWN` verdicts."""
+
+    author: MailboxKey
+    recipient: MailboxKey
+    message_ids: tuple[MessageId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Where another node may be found; a reason to dial, never a proof."""
+
+    curve: CurveKey
+    endpoints: tuple[str, ...]
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Nodes the sender is linked to."""
+
+    hints: tuple[Hint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks for a pong with the same token."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answers a ping."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The sender is about to end."""
+
+
+Packet = Hello | Welcome | Announce | Mail | Ack | Gap | Noted | Peers | Ping | Pong | Leave
