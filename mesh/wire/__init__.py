@@ -1,0 +1,1 @@
+"""Bytes to values and back: keys, frames, packets, letters, bodies. No clock, no randomness."""
