@@ -21,7 +21,7 @@ from mesh.core.agenda import (
 from mesh.core.backoff import Random
 from mesh.core.candidates import Candidates
 from mesh.core.changes import MarkShown
-from mesh.core.effects import Done, Effects, EffectsDraft
+from mesh.core.effects import Denied, Done, Effects, EffectsDraft
 from mesh.core.events import (
     Broadcast,
     Event,
@@ -45,7 +45,7 @@ from mesh.core.mailbox import Mailbox
 from mesh.core.post import Post
 from mesh.core.requests import Requests
 from mesh.core.roster import Roster
-from mesh.model import LinkId, MailboxKey
+from mesh.model import LinkId, MailboxKey, MessageId, Why
 from mesh.packet import (
     Ack,
     Announce,
@@ -96,6 +96,14 @@ class Node:
         """Addresses that could not be linked to for a reason a person must mend."""
         return self._links.problems
 
+    def why(self, mailbox: MailboxKey, message_id: MessageId, to: str, now: float) -> Why:
+        """Say why a letter is queued; `NONE` if it is on its way or not queued at all."""
+        held = self._post.mailboxes.get(mailbox)
+        for owed in held.outbox if held else ():
+            if owed.letter.message_id == message_id and owed.letter.to == to:
+                return self._post.explain(held, owed, now) if held else Why.NONE
+        return Why.NONE
+
     def next_deadline(self) -> float | None:
         """Return when `Timeout` is due, or None."""
         return self._agenda.next_deadline()
@@ -121,6 +129,10 @@ class Node:
     def _request(
         self, event: Submit | Broadcast | Shown | Rename | Trust, now: float, out: EffectsDraft
     ) -> None:
+        if event.mailbox not in self._post.mailboxes:
+            text = "This mailbox is not held by this process any more."
+            out.answers.append(Denied(event.token, "storage", text))
+            return
         match event:
             case Submit():
                 self._requests.submit(event, now, out)

@@ -1,0 +1,1 @@
+"""Runs the core on asyncio, real sockets and real disks."""

@@ -1,0 +1,422 @@
+"""An agent of this process: the Python API for sending, reading and everything between."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from mesh import limits
+from mesh.config import Config
+from mesh.core.events import Broadcast, Draft, Event, ProfileChanged, Shown, Submit, Token, Trust
+from mesh.core.mailbox import Mailbox
+from mesh.core.snapshot import ShownLetter
+from mesh.driver import contents
+from mesh.driver.contents import Options
+from mesh.driver.desk import Desk, Outcome
+from mesh.driver.receipt import Receipt, SharedCommand, SharedFile
+from mesh.driver.results import Message, Page, Recipient, Renamed, RosterEntry, Status
+from mesh.driver.stores import Stores
+from mesh.errors import UsageError
+from mesh.model import (
+    Kind,
+    MailboxKey,
+    Profile,
+    Why,
+    check_name,
+    fingerprint,
+    fold,
+    parse_address,
+)
+from mesh.sharing.command import run_shared_command
+from mesh.sharing.files import read_shared_file
+from mesh.store.interface import InboxMessage, InboxQuery, Store, StoredReceipt
+
+_BATCH_LETTERS = 256
+
+
+class NodeSurface(Protocol):
+    """What an agent needs of its node."""
+
+    desk: Desk
+    stores: Stores
+    config: Config
+
+    def post(self, event: Event) -> None: ...
+    def mailbox(self, key: MailboxKey) -> Mailbox: ...
+    def why(self, key: MailboxKey, entry: StoredReceipt) -> Why: ...
+    def files_of(self, key: MailboxKey) -> Path: ...
+    def roster(self, own: MailboxKey | None) -> list[RosterEntry]: ...
+    async def status(self, own: MailboxKey | None) -> Status: ...
+    async def rename(self, key: MailboxKey, name: str) -> None: ...
+
+
+class Agent:
+    """One agent. All methods raise `MeshError` subclasses; texts name the argument at fault."""
+
+    def __init__(self, node: NodeSurface, key: MailboxKey) -> None:
+        self._node = node
+        self._key = key
+
+    @property
+    def name(self) -> str:
+        """The agent's name, as typed."""
+        return self._node.mailbox(self._key).name
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal characters that identify the agent's key."""
+        return fingerprint(self._key)
+
+    @property
+    def mode(self) -> str:
+        """`open` or `secret`."""
+        return self._node.config.mode
+
+    @property
+    def mesh(self) -> str:
+        """The name of the mesh."""
+        return self._node.config.mesh
+
+    @property
+    def unread(self) -> int:
+        """How many messages have not been shown yet."""
+        return self._node.mailbox(self._key).inbox.unread_letters
+
+    # Sending.
+
+    async def send(
+        self,
+        to: str,
+        content: str,
+        *,
+        data: Any = None,  # noqa: ANN401 - any JSON value
+        reply_to: str | None = None,
+        ttl_s: float | None = None,
+        urgent: bool = False,
+        auto: bool = False,
+    ) -> Receipt:
+        """Send a message to `name` or `name#fingerprint`; durable when this returns.
+
+        Raises:
+            UsageError: an argument is malformed or over its limit; nothing was accepted.
+            QuotaError, DiskFullError, StoreError: nothing was accepted.
+            UnconfirmedError: it is unknown whether it was accepted; look up its `message_id`.
+        """
+        options = Options(reply_to, ttl_s, urgent, auto)
+        return await self._submit(self._start(to, content, data, options, kind=Kind.DIRECT))
+
+    async def send_many(
+        self, messages: Iterable[tuple[str, str] | tuple[str, str, Any]]
+    ) -> list[Receipt]:
+        """Send many messages, each (to, content) or (to, content, data), in order.
+
+        Durable when this returns. An error ends it: what came before is accepted.
+        """
+        receipts: list[Receipt] = []
+        waiting: list[asyncio.Future[Outcome]] = []
+        for to, content, *rest in messages:
+            data = rest[0] if rest else None
+            waiting.append(self._start(to, content, data, Options(), kind=Kind.DIRECT))
+            if len(waiting) >= _BATCH_LETTERS:
+                receipts += [await self._submit(future) for future in waiting]
+                waiting = []
+        return receipts + [await self._submit(future) for future in waiting]
+
+    async def broadcast(
+        self,
+        content: str,
+        *,
+        data: Any = None,  # noqa: ANN401 - any JSON value
+        ttl_s: float | None = None,
+    ) -> Receipt:
+        """Send a message to every agent seen within the last day; the receipt names them."""
+        made = contents.draft(content, data, Options(ttl_s=ttl_s), kind=Kind.BROADCAST)
+        future = self._request(lambda token: Broadcast(token, self._key, made))
+        return await self._submit(future)
+
+    async def ask(
+        self,
+        to: str,
+        content: str,
+        *,
+        data: Any = None,  # noqa: ANN401 - any JSON value
+        timeout_s: float,
+    ) -> Message:
+        """Send a message and wait for the first reply to it, which is then marked shown.
+
+        Raises:
+            TimeoutError: no reply came in time; the question stays sent, a late reply unread.
+        """
+        with self._node.desk.arrival_bell(self._key).listen() as ear:
+            receipt = await self.send(to, content, data=data)
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    page = await self.read(peek=True)
+                    reply = next((m for m in page.messages if m.reply_to == receipt.id), None)
+                    if reply is not None:
+                        await self.mark_shown([reply])
+                        return reply
+                    await ear.wait()
+
+    async def share_file(self, to: str, path: Path | str, description: str = "") -> SharedFile:
+        """Send a file from inside the allowed roots.
+
+        Raises:
+            PolicyError: outside the roots, or a credential file.
+            UsageError: missing, not a regular file, or too large.
+        """
+        contents.check_description(description)
+        config = self._node.config
+        shared = await asyncio.to_thread(
+            read_shared_file, path, roots=config.share_roots, cwd=Path.cwd(), home=config.home
+        )
+        data = {
+            "type": "file",
+            "name": shared.name,
+            "bytes": shared.bytes,
+            "blake2b": shared.blake2b,
+            "description": description,
+        }
+        content = description or f"Shared file {shared.name} ({shared.bytes} bytes)"
+        made = contents.draft(content, data, Options(), kind=Kind.FILE, attachment=shared.content)
+        receipt = await self._submit(self._request(self._direct(to, made)))
+        return SharedFile(receipt, name=shared.name, size=shared.bytes, blake2b=shared.blake2b)
+
+    async def share_command(
+        self, to: str, command: str, description: str = "", *, cwd: Path | str | None = None
+    ) -> SharedCommand:
+        """Run a command on this machine, as policy allows, and send what it printed.
+
+        Raises:
+            PolicyError: policy forbids it; nothing was run.
+            UsageError: no such program, or malformed.
+        """
+        contents.check_description(description)
+        parse_address(to)
+        config = self._node.config
+        result = await run_shared_command(
+            command,
+            policy=config.share_command,
+            roots=config.share_roots,
+            cwd=Path(cwd) if cwd else Path.cwd(),
+        )
+        data = {
+            "type": "command",
+            "command": command,
+            "stdout": result.stdout,
+            "stderr": result.stderr,
+            "returncode": result.returncode,
+            "truncated": result.truncated,
+            "timed_out": result.timed_out,
+            "description": description,
+        }
+        content = description or f"Output of: {command[:200]}"
+        made = contents.draft(content, data, Options(), kind=Kind.COMMAND)
+        receipt = await self._submit(self._request(self._direct(to, made)))
+        return SharedCommand(receipt, returncode=result.returncode, truncated=result.truncated)
+
+    # Reading.
+
+    async def check(
+        self,
+        *,
+        sender: str | None = None,
+        since: str | datetime | None = None,
+        limit: int | None = None,
+        wait_s: float = 0,
+        peek: bool = False,
+        history: bool = False,
+        search: str | None = None,
+    ) -> list[Message]:
+        """Return unread messages, whole and oldest first, and mark them shown.
+
+        `peek` leaves them unread; `history` returns shown ones, too, and marks nothing; `since`
+        keeps mail made after it; `search` wants all its words; `wait_s` waits for the first.
+        """
+        page = await self.read(
+            sender=sender,
+            since=since,
+            limit=limit,
+            wait_s=wait_s,
+            peek=peek,
+            history=history,
+            search=search,
+            body_bytes_max=limits.outbox_bytes_max,
+        )
+        return list(page.messages)
+
+    async def read(
+        self,
+        *,
+        sender: str | None = None,
+        since: str | datetime | None = None,
+        limit: int | None = None,
+        wait_s: float = 0,
+        peek: bool = False,
+        history: bool = False,
+        search: str | None = None,
+        body_bytes_max: int = 32 * limits.MIB,
+    ) -> Page:
+        """Read as `check` does, bounded by `body_bytes_max`; the page says how much is left."""
+        query = InboxQuery(
+            unread_only=not history,
+            author_name=fold(parse_address(sender).name) if sender else "",
+            since_ms=contents.parse_since(since) if since else None,
+            words=tuple((search or "").split()),
+            limit=contents.check_limit(limit),
+            body_bytes_max=body_bytes_max,
+        )
+        with self._node.desk.arrival_bell(self._key).listen() as ear:
+            try:
+                async with asyncio.timeout(contents.check_wait(wait_s) or None):
+                    while not (page := await self._page(query)).messages and wait_s > 0:
+                        await ear.wait()
+            except TimeoutError:
+                page = Page((), 0)
+        if not peek and not history:
+            await self.mark_shown(page.messages)
+        return page
+
+    async def mark_shown(self, messages: Iterable[Message]) -> None:
+        """Mark messages as shown; their authors are told."""
+        rows = [message.row for message in messages if not message.is_read]
+        if not rows:
+            return
+        letters = await self._node.stores.use(self._key, lambda s: s.shown_letters(rows))
+        if letters:
+            await self._mark(letters)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Yield unread messages, then each that arrives; shown once the next is asked for."""
+        with self._node.desk.arrival_bell(self._key).listen() as ear:
+            while True:
+                batch = await self._unread_batch()
+                if not batch:
+                    await ear.wait()
+                marking: list[asyncio.Future[Outcome]] = []
+                for message, letter in batch:
+                    yield message
+                    marking.append(self._mark([letter]))
+                for future in marking:
+                    await future
+
+    async def save_text(self, message: Message) -> Path:
+        """Write a message's whole content to a private file of this mailbox; return its path."""
+        directory = self._node.files_of(self._key)
+        return await asyncio.to_thread(contents.save_text, directory, message)
+
+    # Everything else.
+
+    async def receipt(self, message_id: str) -> list[Recipient]:
+        """Return what the disk says of a message, for each of its recipients.
+
+        Raises:
+            UsageError: no message of this agent has that id.
+        """
+        wanted = contents.message_id(message_id, "id")
+        stored = await self._node.stores.use(self._key, lambda s: s.receipts(wanted))
+        if not stored:
+            raise UsageError(f"There is no message with the id {message_id} in the outbox.")
+        return [
+            Recipient(
+                to=entry.to,
+                state=entry.state.value,
+                why=self._node.why(self._key, entry).value,
+                at=datetime.fromtimestamp(entry.changed_ms / 1000, UTC),
+                fingerprint=fingerprint(entry.recipient) if entry.recipient else "",
+            )
+            for entry in stored
+        ]
+
+    async def status(self) -> Status:
+        """Return how this agent and its mesh are doing."""
+        return await self._node.status(self._key)
+
+    def roster(self) -> list[RosterEntry]:
+        """Return every agent known."""
+        return self._node.roster(self._key)
+
+    async def rename(self, new: str) -> Renamed:
+        """Take another name; the old one forwards for two hours.
+
+        Raises:
+            RateLimitError: renamed within the last hour.
+            NameInUseError: somebody has that name.
+        """
+        await self._node.rename(self._key, check_name(new))
+        until = datetime.now(UTC) + timedelta(seconds=limits.alias_s)
+        return Renamed(self.name, until)
+
+    async def trust(self, name: str, fingerprint: str) -> None:
+        """Accept the key whose fingerprint begins so for a name; waiting mail follows it."""
+        address = parse_address(f"{name}#{fingerprint}")
+        await self._request(lambda token: Trust(token, self._key, address))
+
+    def describe(self, profile: Profile) -> None:
+        """Tell the others something else about this agent."""
+        self._node.post(ProfileChanged(self._key, profile))
+
+    # Inside.
+
+    def _start(
+        self,
+        to: str,
+        content: str,
+        data: Any,  # noqa: ANN401 - any JSON value
+        options: Options,
+        *,
+        kind: Kind,
+    ) -> asyncio.Future[Outcome]:
+        made = contents.draft(content, data, options, kind=kind)
+        return self._request(self._direct(to, made))
+
+    def _direct(self, to: str, draft: Draft) -> Callable[[Token], Event]:
+        address = parse_address(to)
+        return lambda token: Submit(token, self._key, address, draft)
+
+    def _request(self, make: Callable[[Token], Event]) -> asyncio.Future[Outcome]:
+        return self._node.desk.request(self._node.post, make)
+
+    async def _submit(self, future: asyncio.Future[Outcome]) -> Receipt:
+        receipt = await asyncio.shield(future)
+        assert receipt is not None
+        return receipt
+
+    def _mark(self, letters: Sequence[ShownLetter]) -> asyncio.Future[Outcome]:
+        return self._request(lambda token: Shown(token, self._key, tuple(letters)))
+
+    async def _page(self, query: InboxQuery) -> Page:
+        name, files = self.name, self._node.files_of(self._key)
+
+        def read(store: Store) -> Page:
+            found = store.read(query)
+            return Page(
+                tuple(contents.to_message(m, own_name=name, files=files) for m in found.messages),
+                found.remaining,
+            )
+
+        return await self._node.stores.use(self._key, read)
+
+    async def _unread_batch(self) -> list[tuple[Message, ShownLetter]]:
+        name, files = self.name, self._node.files_of(self._key)
+
+        def read(store: Store) -> list[tuple[Message, ShownLetter]]:
+            found = store.read(InboxQuery(limit=_BATCH_LETTERS))
+            return [
+                (contents.to_message(m, own_name=name, files=files), _shown(m))
+                for m in found.messages
+            ]
+
+        return await self._node.stores.use(self._key, read)
+
+
+def _shown(message: InboxMessage) -> ShownLetter:
+    letter = message.letter
+    return ShownLetter(
+        letter.author,
+        letter.incarnation,
+        letter.sequence,
+        letter.message_id,
+        letter.body_bytes,
+    )

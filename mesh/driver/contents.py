@@ -1,0 +1,191 @@
+"""Between what people write and the bytes of a body: drafts going out, messages coming in."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mesh import limits
+from mesh.core.events import Draft
+from mesh.driver.clock import wall_ms
+from mesh.driver.results import Message
+from mesh.errors import UsageError
+from mesh.model import Kind, MessageId, fingerprint
+from mesh.sharing.files import save_quarantined
+from mesh.store.interface import InboxMessage
+from mesh.wire.bodies import check_content, decode_body, dump_json, encode_body, load_json
+from mesh.wire.letters import body_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a message is to be sent."""
+
+    reply_to: str | None = None
+    ttl_s: float | None = None
+    is_urgent: bool = False
+    is_auto: bool = False
+
+
+def draft(
+    content: str,
+    data: Any,  # noqa: ANN401 - any JSON value
+    options: Options,
+    *,
+    kind: Kind,
+    attachment: bytes | None = None,
+) -> Draft:
+    """Check what a user wants to send and give it an id.
+
+    Raises:
+        UsageError: `content`, `data`, `reply_to` or `ttl_s` is over its limit or malformed.
+    """
+    check_content(content)
+    data_json = None if data is None else dump_json(data)
+    body = encode_body(content, data_json, attachment)
+    return Draft(
+        message_id=MessageId(os.urandom(16)),
+        kind=kind,
+        body=body,
+        body_digest=body_digest(body),
+        created_ms=wall_ms(),
+        ttl_s=_ttl_s(options.ttl_s, kind),
+        reply_to=None if options.reply_to is None else message_id(options.reply_to, "reply_to"),
+        is_urgent=options.is_urgent,
+        is_auto=options.is_auto,
+    )
+
+
+def message_id(text: str, argument: str) -> MessageId:
+    """Read the 32 hexadecimal characters of a message id.
+
+    Raises:
+        UsageError: they are none; names `argument`.
+    """
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != 16 or len(text) != 32:
+        raise UsageError(f"{argument} must be a message id of 32 hexadecimal characters.")
+    return MessageId(value)
+
+
+def to_message(stored: InboxMessage, *, own_name: str, files: Path) -> Message:
+    """Turn a stored message into what its reader sees; a shared file is put into `files`.
+
+    Runs on the store thread.
+    """
+    letter = stored.letter
+    body = decode_body(stored.body)
+    data = None if body.data_json is None else load_json(body.data_json)
+    path: Path | None = None
+    if body.attachment is not None and isinstance(data, dict):
+        path = save_quarantined(
+            files,
+            name=str(data.get("name", "file")),
+            content=body.attachment,
+            digest=str(data.get("blake2b", "")),
+        )
+        data = {**data, "path": str(path), **_inline_text(body.attachment)}
+    return Message(
+        id=letter.message_id.hex(),
+        sender=letter.author_name,
+        fingerprint=fingerprint(letter.author),
+        verified=stored.verified.value,
+        to=own_name,
+        time=datetime.fromtimestamp(letter.created_ms / 1000, UTC),
+        content=body.content,
+        data=data,
+        reply_to=letter.reply_to.hex() if letter.reply_to else None,
+        urgent=letter.is_urgent,
+        kind=letter.kind.value,
+        path=str(path) if path else None,
+        is_read=stored.is_shown,
+        row=stored.row,
+    )
+
+
+def searchable_text(body: bytes) -> str:
+    """Return what a search looks at."""
+    return decode_body(body).content
+
+
+def parse_since(since: str | datetime) -> int:
+    """Return milliseconds since the epoch for an ISO 8601 time with zone.
+
+    Raises:
+        UsageError: malformed or without a zone.
+    """
+    try:
+        value = datetime.fromisoformat(since) if isinstance(since, str) else since
+    except ValueError as exc:
+        raise UsageError("since must be an ISO 8601 time such as 2026-01-31T12:00:00Z.") from exc
+    if value.tzinfo is None:
+        raise UsageError("since must name its zone, as in 2026-01-31T12:00:00Z.")
+    return int(value.timestamp() * 1000)
+
+
+def save_text(directory: Path, message: Message) -> Path:
+    """Write a message's whole content under `directory`, 0600; return the path. Idempotent."""
+    content = message.content.encode()
+    digest = hashlib.blake2b(content, digest_size=32).hexdigest()
+    return save_quarantined(
+        directory, name=f"{message.id[:12]}.txt", content=content, digest=digest
+    )
+
+
+def check_limit(limit: int | None) -> int:
+    """Return how many messages to read at most.
+
+    Raises:
+        UsageError: out of bounds.
+    """
+    if limit is None:
+        return limits.check_messages_max
+    if not 1 <= limit <= limits.check_messages_max:
+        raise UsageError(f"limit must be from 1 to {limits.check_messages_max}.")
+    return limit
+
+
+def check_wait(wait_s: float) -> float:
+    """Return how long to wait.
+
+    Raises:
+        UsageError: out of bounds.
+    """
+    if not 0 <= wait_s <= limits.wait_s_max:
+        raise UsageError(f"wait_s must be from 0 to {limits.wait_s_max:g} seconds.")
+    return wait_s
+
+
+def check_description(description: str) -> None:
+    """Check a description.
+
+    Raises:
+        UsageError: too long.
+    """
+    if len(description) > limits.description_chars_max:
+        raise UsageError(f"description must be at most {limits.description_chars_max} characters.")
+
+
+def _ttl_s(ttl_s: float | None, kind: Kind) -> float:
+    if ttl_s is None:
+        is_broadcast = kind in {Kind.BROADCAST, Kind.RENAMED}
+        return limits.ttl_s_broadcast if is_broadcast else limits.ttl_s_default
+    if not limits.ttl_s_min <= ttl_s <= limits.ttl_s_max:
+        raise UsageError(
+            f"ttl_s must be from {limits.ttl_s_min:g} to {limits.ttl_s_max:g} seconds."
+        )
+    return float(ttl_s)
+
+
+def _inline_text(content: bytes) -> dict[str, str]:
+    if len(content) > limits.file_inline_text_bytes_max:
+        return {}
+    try:
+        return {"content": content.decode()}
+    except UnicodeDecodeError:
+        return {}

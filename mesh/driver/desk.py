@@ -1,0 +1,160 @@
+"""Where requests of agents meet the ticks: tokens out, answers, arrivals and receipts back."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable
+from weakref import WeakValueDictionary
+
+from mesh.core.effects import Accepted, Answer, Arrival, Denied, Done
+from mesh.core.effects import Receipt as ReceiptFact
+from mesh.core.events import Event, Token
+from mesh.driver.receipt import Receipt
+from mesh.errors import (
+    MeshError,
+    NameInUseError,
+    QuotaError,
+    RateLimitError,
+    StoreError,
+    UnconfirmedError,
+    UsageError,
+)
+from mesh.model import MailboxKey, MessageId
+
+Outcome = Receipt | None
+"""What a request gives: the receipt of a message, or nothing."""
+
+
+class Bell:
+    """Wakes everybody who waits, each time it rings; a ring nobody waits for is not kept."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Event] = set()
+
+    def ring(self) -> None:
+        """Wake all waiting tasks."""
+        for event in self._waiting:
+            event.set()
+
+    def listen(self) -> "Ear":
+        """Begin to listen: rings from now on are heard by `Ear.wait`."""
+        return Ear(self._waiting)
+
+
+class Ear:
+    """Hears rings of a bell between enter and exit."""
+
+    def __init__(self, waiting: set[asyncio.Event]) -> None:
+        self._waiting = waiting
+        self._event = asyncio.Event()
+
+    def __enter__(self) -> "Ear":
+        self._waiting.add(self._event)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting.discard(self._event)
+
+    async def wait(self) -> None:
+        """Wait for the next ring since the last wait (or since entering)."""
+        await self._event.wait()
+        self._event.clear()
+
+
+class Desk:
+    """Implements the engine's `Listener` for the agents of one node."""
+
+    def __init__(self, *, on_link_lost: Callable[[], None]) -> None:
+        self.roster_bell = Bell()
+        self._on_link_lost = on_link_lost
+        self._tokens = itertools.count(1)
+        self._open: dict[Token, asyncio.Future[Outcome]] = {}
+        self._followed: WeakValueDictionary[tuple[MailboxKey, MessageId], Receipt] = (
+            WeakValueDictionary()
+        )
+        self._arrival_bells: dict[MailboxKey, Bell] = {}
+
+    def arrival_bell(self, key: MailboxKey) -> Bell:
+        """Return the bell that rings when mail for a mailbox arrives."""
+        return self._arrival_bells.setdefault(key, Bell())
+
+    def request(
+        self, post: Callable[[Event], None], make: Callable[[Token], Event]
+    ) -> "asyncio.Future[Outcome]":
+        """Post an event that will be answered; the future ends with its answer.
+
+        Cancelling whoever waits for it does not undo the request.
+        """
+        token = Token(next(self._tokens))
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._open[token] = future
+        post(make(token))
+        return future
+
+    def close(self, error: MeshError) -> None:
+        """Fail everything that is still open: the node has ended."""
+        for future in self._open.values():
+            if not future.done():
+                future.set_exception(error)
+                future.exception()
+        self._open.clear()
+
+    # What the engine calls.
+
+    def answered(self, answer: Answer, error: StoreError | None) -> None:
+        """End a request."""
+        future = self._open.pop(answer.token, None)
+        if future is None or future.done():
+            return
+        match answer:
+            case Denied():
+                future.set_exception(_denial(answer))
+            case _ if error is not None:
+                future.set_exception(error)
+            case Accepted():
+                receipt = Receipt(answer.message_id.hex(), answer.recipients)
+                self._followed[(answer.mailbox, answer.message_id)] = receipt
+                future.set_result(receipt)
+            case Done():
+                future.set_result(None)
+
+    def uncertain(self, answer: Accepted, error: StoreError) -> None:
+        """End a request of which nobody can say whether it was carried out."""
+        future = self._open.pop(answer.token, None)
+        if future is not None and not future.done():
+            message_id = answer.message_id.hex()
+            text = f"It is unknown whether the message {message_id} was accepted: {error}"
+            future.set_exception(UnconfirmedError(text, message_id=message_id))
+
+    def arrived(self, arrivals: Iterable[Arrival]) -> None:
+        """Wake whoever waits for mail."""
+        for key in {arrival.mailbox for arrival in arrivals}:
+            self.arrival_bell(key).ring()
+
+    def receipts(self, receipts: Iterable[ReceiptFact]) -> None:
+        """Move the receipts on that somebody still holds."""
+        for fact in receipts:
+            receipt = self._followed.get((fact.mailbox, fact.message_id))
+            if receipt is not None:
+                receipt.update(fact.recipient, fact.state, fact.why)
+
+    def roster_changed(self) -> None:
+        """Wake whoever waits for somebody to appear."""
+        self.roster_bell.ring()
+
+    def link_lost(self) -> None:
+        """Ask the registry who is still alive."""
+        self._on_link_lost()
+
+
+def _denial(answer: Denied) -> MeshError:
+    match answer.code:
+        case "rate_limited":
+            return RateLimitError(answer.message, retry_after_s=answer.retry_after_s)
+        case "name_in_use":
+            return NameInUseError(answer.message)
+        case "quota":
+            return QuotaError(answer.message)
+        case "storage":
+            return StoreError(answer.message)
+        case _:
+            return UsageError(answer.message)

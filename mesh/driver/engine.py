@@ -1,0 +1,249 @@
+"""The loop: take what has happened, step the core, send, commit once, answer.
+
+One tick handles all waiting events, so a busy node batches by itself and an idle one never waits
+for company. Mail leaves while the commit is running; acks and answers only after it. If a commit
+fails, the mailbox is opened anew from what the disk really holds, and every message of that tick is
+looked up there before its sender is told anything.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from mesh import limits
+from mesh.core.effects import Accepted, Answer, Arrival, Denied, Done, Receipt
+from mesh.core.events import (
+    Event,
+    LinkLost,
+    Loss,
+    MailboxReleased,
+    MailboxTaken,
+    PacketReceived,
+    Resumed,
+    Timeout,
+)
+from mesh.core.link import SELF_LINK
+from mesh.core.node import Node
+from mesh.core.snapshot import MailboxSnapshot
+from mesh.driver.ciphers import Ciphers
+from mesh.driver.clock import SleepWatch, now_s
+from mesh.driver.merge import Merged
+from mesh.driver.outbound import Outbound
+from mesh.driver.stores import Stores
+from mesh.errors import PeerError, StoreError
+from mesh.model import LinkId, MailboxKey
+from mesh.net.interface import Discovery, FramesReceived, Transport, TransportLost
+
+_log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Who hears of what the ticks have made true."""
+
+    def answered(self, answer: Answer, error: StoreError | None) -> None:
+        """A request was answered; `error` if its commit failed and the disk does not have it."""
+        ...
+
+    def uncertain(self, answer: Accepted, error: StoreError) -> None:
+        """A message's commit failed and the disk cannot be asked either."""
+        ...
+
+    def arrived(self, arrivals: Iterable[Arrival]) -> None:
+        """Letters have entered inboxes."""
+        ...
+
+    def receipts(self, receipts: Iterable[Receipt]) -> None:
+        """Messages have moved on."""
+        ...
+
+    def roster_changed(self) -> None:
+        """Peers or agents look different now."""
+        ...
+
+    def link_lost(self) -> None:
+        """A link has ended: the registry should be asked who is still alive."""
+        ...
+
+
+Reopen = Callable[[MailboxKey], MailboxSnapshot]
+"""Closes and opens the store of a mailbox; runs on the store thread."""
+
+
+class Engine:
+    """Drives one core. Events may be posted from the event loop's thread only."""
+
+    def __init__(
+        self,
+        core: Node,
+        *,
+        transport: Transport,
+        ciphers: Ciphers,
+        outbound: Outbound,
+        stores: Stores,
+        listener: Listener,
+        reopen: Reopen,
+    ) -> None:
+        self.core = core
+        self.drops: Counter[str] = Counter()
+        self._transport = transport
+        self._ciphers = ciphers
+        self._outbound = outbound
+        self._stores = stores
+        self._listener = listener
+        self._reopen = reopen
+        self._events: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._quiet = asyncio.Event()
+
+    def post(self, event: Event) -> None:
+        """Add an event to the next tick."""
+        self._events.append(event)
+        self._quiet.clear()
+        self._wake.set()
+        if len(self._events) >= limits.tick_events_max:
+            self._room.clear()
+
+    async def settle(self) -> None:
+        """Wait until every event posted so far has been carried out."""
+        while self._events or not self._quiet.is_set():
+            await self._quiet.wait()
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        watch = SleepWatch()
+        due_at: float | None = None
+        while True:
+            if not self._events:
+                self._quiet.set()
+                due_at = await self._sleep()
+                if watch.has_slept(due_at=due_at):
+                    self.post(Resumed())
+            await self._tick()
+
+    async def listen(self) -> None:
+        """Turn what the transport brings into events, as fast as the ticks keep up."""
+        while True:
+            for event in await self._transport.receive():
+                match event:
+                    case FramesReceived():
+                        self._take_frames(event)
+                    case TransportLost():
+                        self._ciphers.drop(event.link)
+                        self.post(LinkLost(event.link, event.loss))
+                        self._listener.link_lost()
+            await self._room.wait()
+
+    async def discover(self, discovery: Discovery) -> None:
+        """Feed sightings in until cancelled."""
+        while True:
+            for event in await discovery.watch():
+                self.post(event)
+
+    async def _sleep(self) -> float | None:
+        due_at = self.core.next_deadline()
+        delay_s = None if due_at is None else max(0.0, due_at - now_s())
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return due_at
+        return None
+
+    async def _tick(self) -> None:
+        merged = self._step_all()
+        await self._outbound.at_once(merged)
+        failed: dict[MailboxKey, StoreError] = {}
+        if merged.changes:
+            failed = await self._stores.commit(merged.changes)
+        await self._outbound.after_commit(merged, failed)
+        for packet in self._outbound.take_looped():
+            self.post(PacketReceived(SELF_LINK, packet))
+        await self._publish(merged, failed)
+
+    def _step_all(self) -> Merged:
+        merged = Merged()
+        now = now_s()
+        deadline = self.core.next_deadline()
+        if deadline is not None and deadline <= now:
+            merged.add(self.core.step(Timeout(), now))
+        for _ in range(min(len(self._events), limits.tick_events_max)):
+            merged.add(self.core.step(self._events.popleft(), now))
+        self._wake.clear()
+        if self._events:
+            self._wake.set()
+        if len(self._events) < limits.tick_events_max:
+            self._room.set()
+        return merged
+
+    async def _publish(self, merged: Merged, failed: dict[MailboxKey, StoreError]) -> None:
+        for notice in merged.notices:
+            _log.log(notice.severity, "%s", notice.text)
+        for answer in merged.answers:
+            if isinstance(answer, Denied) or answer.mailbox not in failed:
+                self._listener.answered(answer, None)
+        self._listener.arrived(a for a in merged.arrivals if a.mailbox not in failed)
+        self._listener.receipts(r for r in merged.receipts if r.mailbox not in failed)
+        if merged.roster_changed:
+            self._listener.roster_changed()
+        for key, error in failed.items():
+            _log.error("commit failed: %s", error)
+            answers = [a for a in merged.answers if not isinstance(a, Denied) and a.mailbox == key]
+            await self._recover(key, error, answers)
+
+    async def _recover(
+        self, key: MailboxKey, error: StoreError, answers: list[Accepted | Done]
+    ) -> None:
+        """Go on from what the disk holds, and tell each sender what it says of the message."""
+        mailbox = self.core.mailboxes[key]
+        try:
+            snapshot = await self._stores.run(lambda: self._reopen(key))
+        except StoreError as exc:
+            _log.error("mailbox %s cannot be opened again: %s", mailbox.name, exc)
+            for answer in answers:
+                self._report_uncertain(answer, error)
+            self._put_first(MailboxReleased(key))
+            return
+        for answer in answers:
+            is_there = isinstance(answer, Accepted) and await self._is_stored(key, answer)
+            self._listener.answered(answer, None if is_there else error)
+        taken = MailboxTaken(snapshot, mailbox.is_live, mailbox.profile)
+        self._put_first(MailboxReleased(key), taken)
+
+    def _put_first(self, *events: Event) -> None:
+        """Let the core forget what the disk does not have before it decides anything else."""
+        self._events.extendleft(reversed(events))
+        self._wake.set()
+
+    async def _is_stored(self, key: MailboxKey, answer: Accepted) -> bool:
+        found = await self._stores.use(key, lambda store: store.receipts(answer.message_id))
+        return bool(found)
+
+    def _report_uncertain(self, answer: Accepted | Done, error: StoreError) -> None:
+        if isinstance(answer, Accepted):
+            self._listener.uncertain(answer, error)
+        else:
+            self._listener.answered(answer, error)
+
+    def _take_frames(self, event: FramesReceived) -> None:
+        try:
+            packets, unknown = self._ciphers.open(event.link, event.frames, is_door=event.is_door)
+        except PeerError as exc:
+            self.drops[type(exc).__name__] += 1
+            _log.debug("dropped an envelope on link %d: %s", event.link, exc)
+            self._refuse(event.link)
+            return
+        if unknown:
+            self.drops["UnknownPacket"] += unknown
+        for packet in packets:
+            self.post(PacketReceived(event.link, packet))
+
+    def _refuse(self, link: LinkId) -> None:
+        """A peer that never got through the greeting is not kept."""
+        if not self._ciphers.is_open(link):
+            self._ciphers.drop(link)
+            self._transport.close_link(link)
+            self.post(LinkLost(link, Loss.CLOSED))

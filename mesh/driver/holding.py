@@ -1,0 +1,271 @@
+"""Which mailboxes this node holds: its own agent's, and those it tends for agents that are away.
+
+All file work runs on the store thread. A name is taken by its lock; where another node of this host
+merely tends the mailbox, that node is asked to release it.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mesh import limits
+from mesh.config import Config
+from mesh.core.events import Event, MailboxReleased, MailboxTaken
+from mesh.core.snapshot import MailboxSnapshot
+from mesh.driver import contents, remote
+from mesh.driver.clock import MachineClocks
+from mesh.driver.remote import SessionGoneError
+from mesh.driver.stores import Stores
+from mesh.errors import ConfigError, MeshError, NameInUseError, StoreError, TransportError
+from mesh.model import MailboxKey, NodeId, Profile, fold
+from mesh.net.registry import LocalNode, live_nodes
+from mesh.store.home import Home
+from mesh.store.locks import is_held
+from mesh.store.mailboxes import MailboxDirectory, holder_of, orphans
+from mesh.store.sqlite import SqliteStore
+from mesh.wire.keys import MailboxSigner
+
+_log = logging.getLogger(__name__)
+_TAKE_TIMEOUT_S = 3.0
+_TAKE_PAUSE_S = 0.05
+
+
+@dataclass(slots=True)
+class Held:
+    """One mailbox of this node."""
+
+    directory: MailboxDirectory
+    signer: MailboxSigner
+    store: SqliteStore
+    is_live: bool
+
+
+class Holding:
+    """Takes, tends, renames and releases mailboxes."""
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        config: Config,
+        node: NodeId,
+        stores: Stores,
+        post: Callable[[Event], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._home = home
+        self._config = config
+        self._node = node
+        self._stores = stores
+        self._post = post
+        self._changed = changed
+        self._clocks = MachineClocks()
+        self._held: dict[MailboxKey, Held] = {}
+        self._foreign: set[str] = set()
+        self._look = asyncio.Event()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all mailboxes held."""
+        return [held.store.name for held in self._held.values()]
+
+    def sign(self, key: MailboxKey, message: bytes) -> bytes:
+        """Sign for a mailbox held by this node."""
+        return self._held[key].signer.sign(message)
+
+    def files_of(self, key: MailboxKey) -> Path:
+        """Return where a mailbox keeps what it received."""
+        return self._held[key].directory.files
+
+    async def take(self, name: str, profile: Profile) -> MailboxKey:
+        """Take the mailbox of this node's agent.
+
+        Raises:
+            NameInUseError: a live session holds it; says which.
+            ConfigError, StoreError: it cannot be used.
+        """
+        own = next((h for h in self._held.values() if fold(h.store.name) == fold(name)), None)
+        if own is not None:
+            own.is_live = True
+            return await self._retake(own, profile)
+        deadline = asyncio.get_running_loop().time() + _TAKE_TIMEOUT_S
+        while (held := await self._stores.run(lambda: self._open(name, is_live=True))) is None:
+            await self._ask_to_release(name)
+            if asyncio.get_running_loop().time() >= deadline:
+                raise NameInUseError(await self._stores.run(lambda: self._who_holds(name)))
+            await asyncio.sleep(_TAKE_PAUSE_S)
+        return await self._add(held, profile)
+
+    async def release(self, name: str) -> bool:
+        """Give up a tended mailbox to the session that asks for it; False if we may not."""
+        for key, held in list(self._held.items()):
+            if fold(held.store.name) == fold(name) and not held.is_live:
+                await self._drop(key)
+                return True
+        return False
+
+    async def release_all(self) -> None:
+        """Give up everything; the node is about to end."""
+        for key in list(self._held):
+            await self._drop(key)
+
+    def reopen(self, key: MailboxKey) -> MailboxSnapshot:
+        """Open a mailbox's store again after a failed commit. Runs on the store thread."""
+        held = self._held[key]
+        held.store.close()
+        held.store = self._open_store(held.directory, held.signer, name=None, take=False)
+        self._stores.add(key, held.store)
+        return held.store.snapshot()
+
+    async def rename(
+        self, key: MailboxKey, name: str, commit: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Move a mailbox to another name; `commit` writes the name durably.
+
+        Raises:
+            NameInUseError: the name is taken on this host; nothing was done.
+        """
+        held = self._held[key]
+        until_ms = self._clocks.wall_ms() + int(limits.alias_s * 1000)
+        await self._stores.run(lambda: held.directory.begin_rename(name, until_ms=until_ms))
+        try:
+            await commit()
+        except BaseException:
+            await self._stores.run(held.directory.cancel_rename)
+            raise
+        await self._stores.run(lambda: self._finish_rename(key))
+        self._changed()
+
+    def look(self) -> None:
+        """Look for orphaned mailboxes now."""
+        self._look.set()
+
+    async def tend(self) -> None:
+        """Hold every mailbox of this host that nobody else holds, until cancelled."""
+        while True:
+            for name in await self._stores.run(self._orphans):
+                await self._try_to_tend(name)
+            try:
+                async with asyncio.timeout(limits.rescan_interval_s):
+                    await self._look.wait()
+            except TimeoutError:
+                continue
+            self._look.clear()
+
+    def _orphans(self) -> list[str]:
+        if len(self._held) > limits.tended_mailboxes_max:
+            return []
+        try:
+            found = orphans(self._home)
+        except (StoreError, OSError) as exc:
+            _log.warning("cannot look for orphaned mailboxes: %s", exc)
+            return []
+        room = limits.tended_mailboxes_max - len(self._held)
+        return [name for name in found if name not in self._foreign][:room]
+
+    async def _try_to_tend(self, name: str) -> None:
+        try:
+            held = await self._stores.run(lambda: self._open(name, is_live=False))
+        except ConfigError:
+            self._foreign.add(name)
+            return
+        except MeshError as exc:
+            self._foreign.add(name)
+            _log.warning("cannot tend %s: %s", name, exc)
+            return
+        if held is not None:
+            await self._add(held, Profile(host=host_label()))
+
+    def _open(self, name: str, *, is_live: bool) -> Held | None:
+        directory = MailboxDirectory.take(self._home, name, node=self._node.hex())
+        if directory is None:
+            return None
+        try:
+            signer = MailboxSigner(directory.seed)
+            shown = name if is_live else None
+            store = self._open_store(directory, signer, name=shown, take=True)
+        except BaseException:
+            directory.release()
+            raise
+        return Held(directory, signer, store, is_live)
+
+    def _open_store(
+        self, directory: MailboxDirectory, signer: MailboxSigner, *, name: str | None, take: bool
+    ) -> SqliteStore:
+        store = SqliteStore.open(
+            directory.database,
+            key=signer.key,
+            name=name,
+            mesh=self._config.mesh,
+            clocks=self._clocks,
+            take=take,
+            text_of=contents.searchable_text,
+        )
+        for report in store.reports:
+            _log.warning("%s", report)
+        return store
+
+    async def _add(self, held: Held, profile: Profile) -> MailboxKey:
+        key = held.signer.key
+        self._held[key] = held
+        self._stores.add(key, held.store)
+        snapshot = await self._stores.run(held.store.snapshot)
+        self._post(MailboxTaken(snapshot, held.is_live, profile))
+        self._changed()
+        return key
+
+    async def _retake(self, held: Held, profile: Profile) -> MailboxKey:
+        """The agent of a mailbox we tend has come back in this very process."""
+        key = held.signer.key
+        snapshot = await self._stores.run(lambda: self.reopen(key))
+        self._post(MailboxReleased(key))
+        self._post(MailboxTaken(snapshot, is_live=True, profile=profile))
+        self._changed()
+        return key
+
+    async def _drop(self, key: MailboxKey) -> None:
+        self._post(MailboxReleased(key))
+        held = self._held.pop(key)
+        self._stores.drop(key)
+
+        def close() -> None:
+            try:
+                held.store.close()
+            finally:
+                held.directory.release()
+
+        await self._stores.run(close)
+        self._changed()
+
+    def _finish_rename(self, key: MailboxKey) -> None:
+        held = self._held[key]
+        held.store.close()
+        held.directory.finish_rename()
+        held.store = self._open_store(held.directory, held.signer, name=None, take=False)
+        self._stores.add(key, held.store)
+
+    async def _ask_to_release(self, name: str) -> None:
+        node = await self._stores.run(lambda: self._holder(name))
+        if node is None:
+            return
+        try:
+            await remote.release(node.control, node.token, name)
+        except (SessionGoneError, TransportError) as exc:
+            _log.debug("cannot ask %s to release %s: %s", node.pid, name, exc)
+
+    def _holder(self, name: str) -> LocalNode | None:
+        holder = holder_of(self._home, name)
+        nodes = live_nodes(self._home.run, is_held)
+        return next((node for node in nodes if node.node.hex() == holder), None)
+
+    def _who_holds(self, name: str) -> str:
+        node = self._holder(name)
+        who = f"the process {node.pid}" if node else "another process"
+        return f"The name {name} is in use by a live session on this host ({who})."
+
+
+def host_label() -> str:
+    return socket.gethostname().split(".")[0]

@@ -1,0 +1,67 @@
+"""The effects of all steps of one tick, put together without breaking their order."""
+
+from dataclasses import dataclass, field
+
+from mesh.core.changes import Change, PutOutbox
+from mesh.core.effects import (
+    Answer,
+    Arrival,
+    Dial,
+    Effects,
+    Notice,
+    Receipt,
+    Transmission,
+)
+from mesh.model import LinkId, MailboxKey
+from mesh.packet import Packet
+from mesh.store.interface import StoredLetter
+
+
+@dataclass(slots=True)
+class Merged:
+    """Effects of many steps. `fresh` holds the letters this tick accepts, by mailbox and row."""
+
+    dials: list[Dial] = field(default_factory=list)
+    closes: list[LinkId] = field(default_factory=list)
+    packets: list[tuple[LinkId, Packet]] = field(default_factory=list)
+    transmissions: list[Transmission] = field(default_factory=list)
+    changes: dict[MailboxKey, list[Change]] = field(default_factory=dict)
+    transmissions_after: list[Transmission] = field(default_factory=list)
+    acks: list[tuple[LinkId, MailboxKey, Packet]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    roster_changed: bool = False
+    fresh: dict[tuple[MailboxKey, int], StoredLetter] = field(default_factory=dict)
+    _held_back: set[tuple[LinkId, MailboxKey]] = field(default_factory=set)
+
+    def add(self, effects: Effects) -> None:
+        """Append the effects of the next step."""
+        self.dials += effects.dials
+        self.closes += effects.closes
+        self.packets += effects.packets
+        for key, change in effects.changes:
+            self.changes.setdefault(key, []).append(change)
+            if isinstance(change, PutOutbox):
+                for entry in change.entries:
+                    letter = StoredLetter(entry.row, entry.letter, change.body)
+                    self.fresh[(key, entry.row)] = letter
+        for transmission in effects.transmissions:
+            self._transmit(transmission)
+        for transmission in effects.transmissions_after:
+            self._held_back.add((transmission.link, transmission.mailbox))
+            self.transmissions_after.append(transmission)
+        self.acks += effects.acks
+        self.answers += effects.answers
+        self.arrivals += effects.arrivals
+        self.receipts += effects.receipts
+        self.notices += effects.notices
+        self.roster_changed = self.roster_changed or effects.roster_changed
+
+    def _transmit(self, transmission: Transmission) -> None:
+        """Keep the order of a mailbox's letters on a link: behind one that waits, all wait."""
+        if (transmission.link, transmission.mailbox) in self._held_back:
+            self.transmissions_after.append(transmission)
+        else:
+            self.transmissions.append(transmission)

@@ -1,0 +1,364 @@
+"""One node: the place where all parts are put together, started and ended.
+
+Order of ending: say goodbye, give up the mailboxes (other nodes of the host take them over at
+once), leave the registry, close the sockets, free the node's lock last.
+"""
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mesh.config import Config
+from mesh.core.events import Event, Rename, Stopping
+from mesh.core.links import PROTOCOL_VERSION
+from mesh.core.mailbox import Mailbox
+from mesh.core.node import Node
+from mesh.driver import contents, view
+from mesh.driver.ciphers import Ciphers
+from mesh.driver.clock import now_s, wall_ms
+from mesh.driver.contents import Options
+from mesh.driver.control import Answer, ControlServer
+from mesh.driver.desk import Desk
+from mesh.driver.engine import Engine
+from mesh.driver.holding import Holding
+from mesh.driver.outbound import Outbound
+from mesh.driver.results import JsonObject, RosterEntry, Status
+from mesh.driver.stores import Stores
+from mesh.errors import ConfigError, StoreError, TransportError
+from mesh.model import Kind, MailboxKey, NodeId, State, Why, fingerprint
+from mesh.net.interface import Discovery
+from mesh.net.mdns import Mdns
+from mesh.net.registry import LocalNode, Registry, lock_path
+from mesh.net.static import StaticPeers
+from mesh.net.zmq_transport import Keys, ZmqTransport
+from mesh.packet import Greeting
+from mesh.store.home import Home
+from mesh.store.interface import StoredReceipt
+from mesh.store.locks import FileLock, is_held
+from mesh.wire.keys import MeshKeys, derive, open_keys
+
+_log = logging.getLogger(__name__)
+_DOOR_RETRY_S = 5.0
+_GOODBYE_S = 0.05
+_FINISH_S = 0.5
+
+Dispatch = Callable[[str, JsonObject], Awaitable[Answer]]
+
+
+class MeshNode:
+    """A running node, between `async with` and its end. Holds no name by itself.
+
+    `dispatch` answers this user's commands at the control endpoint.
+    """
+
+    def __init__(self, config: Config, *, dispatch: Dispatch) -> None:
+        self.config = config
+        self.id = NodeId(os.urandom(16))
+        self.stores = Stores()
+        self.desk = Desk(on_link_lost=self._look_around)
+        self._dispatch = dispatch
+        self._stack = AsyncExitStack()
+        self._tasks = asyncio.TaskGroup()
+        self._running: list[asyncio.Task[None]] = []
+        self._discoveries: list[Discovery] = []
+        self._registry: Registry
+        self._transport: ZmqTransport
+        self._engine: Engine
+        self._control: ControlServer
+        self.holding: Holding
+        self.core: Node
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        await self._tasks.__aenter__()
+        for work in self._work():
+            self._running.append(self._tasks.create_task(work))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if not any(task.done() for task in self._running):
+                await self._say_goodbye()
+        finally:
+            for task in self._running:
+                task.cancel()
+            await self._join(kind, error, trace)
+            self.desk.close(StoreError("The node has ended."))
+            await self._stack.aclose()
+
+    # What agents use.
+
+    def post(self, event: Event) -> None:
+        """Hand an event to the core."""
+        self._engine.post(event)
+
+    async def settle(self) -> None:
+        """Wait until everything posted so far has been carried out."""
+        await self._engine.settle()
+
+    def mailbox(self, key: MailboxKey) -> Mailbox:
+        """Return the core's view of a mailbox held by this node.
+
+        Raises:
+            StoreError: it is not held any more.
+        """
+        mailbox = self.core.mailboxes.get(key)
+        if mailbox is None:
+            raise StoreError("This mailbox is not held by this process any more.")
+        return mailbox
+
+    def files_of(self, key: MailboxKey) -> Path:
+        """Return where a mailbox keeps what it received."""
+        return self.holding.files_of(key)
+
+    def roster(self, own: MailboxKey | None) -> list[RosterEntry]:
+        """Return every agent known, as `own` sees them."""
+        return view.roster_entries(self.core, own, is_open=self.config.mode == "open")
+
+    def why(self, key: MailboxKey, entry: StoredReceipt) -> Why:
+        """Say why a message is where it is."""
+        if entry.state is not State.QUEUED:
+            return entry.why
+        return self.core.why(key, entry.message_id, entry.to, now_s())
+
+    async def status(self, own: MailboxKey | None) -> Status:
+        """Return how this node, and the agent `own`, are doing."""
+        outbox, inbox = {"queued": 0}, {"unread": 0, "history": 0}
+        if own is not None:
+            counts = await self.stores.use(own, lambda store: store.counts())
+            outbox = {"queued": counts.queued}
+            inbox = {"unread": counts.unread, "history": counts.history}
+        return Status(
+            instance_id=self.mailbox(own).name if own else None,
+            fingerprint=fingerprint(own) if own else None,
+            mode=self.config.mode,
+            mesh=self.config.mesh,
+            outbox=outbox,
+            inbox=inbox,
+            peers=view.peer_counts(self.core),
+            push=self.config.push,
+            endpoints=self._transport.endpoints,
+            drops=dict(self._transport.drops + self._engine.drops),
+            problems=self._problems(),
+        )
+
+    async def rename(self, key: MailboxKey, name: str) -> None:
+        """Give an agent of this node another name.
+
+        Raises:
+            RateLimitError, NameInUseError, StoreError: nothing was done.
+        """
+        old = self.mailbox(key).name
+        text = f"{old} is now called {name}; mail to {old} is forwarded for 2 hours."
+        draft = contents.draft(
+            text, {"type": "renamed", "old": old, "new": name}, Options(), kind=Kind.RENAMED
+        )
+
+        async def commit() -> None:
+            await self.desk.request(self.post, lambda token: Rename(token, key, name, draft))
+
+        await self.holding.rename(key, name, commit)
+
+    # Starting.
+
+    async def _open(self) -> None:
+        stack, config = self._stack, self.config
+        await stack.enter_async_context(self.stores)
+        home = await self.stores.run(self._open_home)
+        for report in home.reports:
+            _log.warning("%s", report)
+        lock = await self.stores.run(lambda: self._lock(home))
+        stack.callback(lock.release)
+        mesh_keys = await self.stores.run(self._derive_keys)
+        self._transport = await stack.enter_async_context(self._new_transport(home, mesh_keys))
+        greeting = Greeting(
+            version=PROTOCOL_VERSION,
+            node=self.id,
+            host=home.host_id,
+            curve=self._transport.curve,
+            endpoints=self._transport.endpoints,
+        )
+        self.core = Node(greeting, is_open=config.mode == "open", random=random.random, now=now_s())
+        self.holding = Holding(
+            home,
+            config=config,
+            node=self.id,
+            stores=self.stores,
+            post=self.post,
+            changed=self._names_changed,
+        )
+        self._engine = self._new_engine(mesh_keys, greeting)
+        await self._enter_registry(home)
+        self._discoveries = [self._registry, *await self._enter_others()]
+
+    def _open_home(self) -> Home:
+        home = Home.open(self.config.home, mesh=self.config.mesh)
+        if self.config.mode == "secret":
+            home.mark_secret_mode()
+        elif home.was_secret and not self.config.is_open_allowed:
+            raise ConfigError(
+                f"The state directory {home.path} was used with a secret; set IPC_SHARED_SECRET, "
+                "or say that open mode is meant with --open or IPC_OPEN=1."
+            )
+        return home
+
+    def _lock(self, home: Home) -> FileLock:
+        lock = FileLock.acquire(lock_path(home.ensure_run(), self.id), content=b"")
+        assert lock is not None, "a random name cannot be taken"
+        return lock
+
+    def _derive_keys(self) -> list[MeshKeys]:
+        config = self.config
+        if config.secret is None:
+            return [open_keys(config.mesh)]
+        secrets = [config.secret, *([config.previous_secret] if config.previous_secret else [])]
+        return [derive(secret, mesh=config.mesh) for secret in secrets]
+
+    def _new_transport(self, home: Home, mesh_keys: list[MeshKeys]) -> ZmqTransport:
+        keys = Keys(
+            clients=[(keys.client.secret, keys.client.public) for keys in mesh_keys],
+            server_secret=os.urandom(32),
+            door_secret=mesh_keys[0].door.secret,
+        )
+        return ZmqTransport(
+            keys,
+            bind=self.config.listen_host,
+            ipc_path=home.run / f"{self.id.hex()}.sock" if os.name == "posix" else None,
+            random=os.urandom,
+        )
+
+    def _new_engine(self, mesh_keys: list[MeshKeys], greeting: Greeting) -> Engine:
+        ciphers = Ciphers(
+            mesh_keys, curve=self._transport.curve, sign=self.holding.sign, random=os.urandom
+        )
+        outbound = Outbound(
+            transport=self._transport, ciphers=ciphers, stores=self.stores, greeting=greeting
+        )
+        return Engine(
+            self.core,
+            transport=self._transport,
+            ciphers=ciphers,
+            outbound=outbound,
+            stores=self.stores,
+            listener=self.desk,
+            reopen=self.holding.reopen,
+        )
+
+    async def _enter_registry(self, home: Home) -> None:
+        token = os.urandom(16).hex()
+        control = home.run / f"{self.id.hex()}.ctl"
+        self._control = await self._stack.enter_async_context(
+            ControlServer(control, token, self._dispatch)
+        )
+        own = LocalNode(
+            node=self.id,
+            curve=self._transport.curve,
+            endpoints=self._transport.endpoints,
+            mesh=self.config.mesh,
+            pid=os.getpid(),
+            names=(),
+            started_ms=wall_ms(),
+            control=self._control.endpoint,
+            token=token,
+        )
+        registry = Registry(home.run, own=own, is_held=is_held)
+        self._registry = await self._stack.enter_async_context(registry)
+
+    async def _enter_others(self) -> list[Discovery]:
+        found: list[Discovery] = []
+        config = self.config
+        if config.peer_addresses:
+            found.append(await self._stack.enter_async_context(StaticPeers(config.peer_addresses)))
+        if config.mdns:
+            mdns = Mdns(
+                curve=self._transport.curve,
+                port=self._transport.port,
+                hosts=[config.listen_host],
+                version=PROTOCOL_VERSION,
+                mode=config.mode[0],
+                random=os.urandom,
+                advertise=config.advertises,
+            )
+            found.append(await self._stack.enter_async_context(mdns))
+        return found
+
+    # Running.
+
+    def _work(self) -> list[Coroutine[None, None, None]]:
+        engine = self._engine
+        work: list[Coroutine[None, None, None]] = [
+            engine.run(),
+            engine.listen(),
+            self._control.serve(),
+        ]
+        work += [engine.discover(discovery) for discovery in self._discoveries]
+        if self.config.tends:
+            work.append(self.holding.tend())
+            if self.config.port:
+                work.append(self._keep_door())
+        return work
+
+    async def _keep_door(self) -> None:
+        """Listen on the host's well-known port as soon as it is free."""
+        while True:
+            try:
+                is_open = self._transport.open_door(self.config.port, self.config.listen_host)
+            except TransportError as exc:
+                _log.warning("cannot listen on port %d: %s", self.config.port, exc)
+                return
+            if is_open:
+                return
+            await asyncio.sleep(_DOOR_RETRY_S)
+
+    def _look_around(self) -> None:
+        self._registry.rescan()
+        self.holding.look()
+
+    def _names_changed(self) -> None:
+        self._registry.update(names=self.holding.names)
+
+    def _problems(self) -> tuple[str, ...]:
+        problems = [f"{address} {what}" for address, what in self.core.problems.items()]
+        problems += [
+            f"{address} was refused {count} times: another secret or mesh"
+            for address, count in self._transport.refusals().items()
+        ]
+        return (*self.config.warnings, *problems)
+
+    # Ending.
+
+    async def _say_goodbye(self) -> None:
+        await self._control.finish(_FINISH_S)
+        await self.holding.release_all()
+        self.post(Stopping())
+        await self.settle()
+        await asyncio.sleep(_GOODBYE_S)
+
+    async def _join(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for the tasks; a failure of one of them is raised as itself."""
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        reason = (kind, error, trace) if is_cancelled else (None, None, None)
+        try:
+            await self._tasks.__aexit__(*reason)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from error

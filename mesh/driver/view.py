@@ -1,0 +1,69 @@
+"""The core's roster as people see it."""
+
+from datetime import UTC, datetime, timedelta
+
+from mesh.core.mailbox import Mailbox
+from mesh.core.node import Node
+from mesh.core.roster import Seen
+from mesh.driver.clock import now_s
+from mesh.driver.results import RosterEntry
+from mesh.model import MailboxKey, Presence, Verified, fingerprint, fold
+
+_ADDRESS_PREFIX_CHARS = 8
+
+
+def roster_entries(core: Node, own: MailboxKey | None, *, is_open: bool) -> list[RosterEntry]:
+    """Return every agent known, live ones first, then by name."""
+    mailbox = core.mailboxes.get(own) if own else None
+    entries = [_entry(core, seen, mailbox, is_open=is_open) for seen in core.roster]
+    order = {"live": 0, "suspect": 1, "away": 2}
+    return sorted(entries, key=lambda e: (order[e.state], fold(e.id), e.fingerprint))
+
+
+def peer_counts(core: Node) -> dict[str, int]:
+    """Count the other nodes by presence."""
+    counts = {"live": 0, "suspect": 0}
+    for peer in core.roster.peers.values():
+        is_live = peer.link is not None and not peer.is_suspect
+        counts["live" if is_live else "suspect"] += 1
+    return counts
+
+
+def _entry(core: Node, seen: Seen, mailbox: Mailbox | None, *, is_open: bool) -> RosterEntry:
+    card = seen.card
+    presence = core.roster.presence(seen)
+    print_ = fingerprint(card.key)
+    return RosterEntry(
+        id=card.name,
+        address=f"{card.name}#{print_[:_ADDRESS_PREFIX_CHARS]}",
+        state=presence.value,
+        host=card.profile.host,
+        registered_at=datetime.fromtimestamp(card.registered_ms / 1000, UTC).isoformat(),
+        last_seen=_last_seen(core, seen, presence).isoformat(timespec="seconds"),
+        fingerprint=print_,
+        verified=_verified(seen, mailbox, is_open=is_open).value,
+        client=card.profile.client,
+        summary=card.profile.summary,
+        wake=card.profile.wake,
+        you=mailbox is not None and card.key == mailbox.key,
+    )
+
+
+def _last_seen(core: Node, seen: Seen, presence: Presence) -> datetime:
+    now = datetime.now(UTC)
+    if presence is Presence.LIVE and seen.node == core.roster.node:
+        return now
+    peer = core.roster.peers.get(seen.node) if seen.node else None
+    heard_at = peer.heard_at if peer else seen.seen_at
+    return now - timedelta(seconds=max(0.0, now_s() - heard_at))
+
+
+def _verified(seen: Seen, mailbox: Mailbox | None, *, is_open: bool) -> Verified:
+    if is_open:
+        return Verified.OPEN
+    if mailbox is not None and seen.card.key == mailbox.key:
+        return Verified.PINNED
+    pin = mailbox.pins.get(fold(seen.card.name)) if mailbox else None
+    if pin is None:
+        return Verified.FIRST_CONTACT
+    return Verified.PINNED if pin.key == seen.card.key else Verified.CHANGED
