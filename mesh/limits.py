@@ -124,6 +124,9 @@ file_bytes_max: Final = MIB
 file_inline_text_bytes_max: Final = 16 * KIB
 command_timeout_s: Final = 30.0
 command_output_bytes_max: Final = 256 * KIB
+command_chars_max: Final = 8 * KIB
+quarantine_name_bytes_max: Final = 120
+quarantine_versions_max: Final = 100
 
 assert content_bytes_max + data_bytes_max < body_bytes_max < frame_bytes_max
 assert file_bytes_max + 4 * KIB < body_bytes_max

@@ -159,6 +159,20 @@ class Agent:
                         return reply
                     await ear.wait()
 
+    async def await_reply(self, message_id: str, *, timeout_s: float) -> Message | None:
+        """Return the first unread reply to a message of ours, still unread; None if none came."""
+        with self._node.desk.arrival_bell(self._key).listen() as ear:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while True:
+                        page = await self.read(peek=True)
+                        for message in page.messages:
+                            if message.reply_to == message_id:
+                                return message
+                        await ear.wait()
+            except TimeoutError:
+                return None
+
     async def share_file(self, to: str, path: Path | str, description: str = "") -> SharedFile:
         """Send a file from inside the allowed roots.
 
@@ -200,6 +214,8 @@ class Agent:
             policy=config.share_command,
             roots=config.share_roots,
             cwd=Path(cwd) if cwd else Path.cwd(),
+            home=config.home,
+            secrets=[s for s in (config.secret, config.previous_secret) if s],
         )
         data = {
             "type": "command",

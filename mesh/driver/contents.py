@@ -1,6 +1,5 @@
 """Between what people write and the bytes of a body: drafts going out, messages coming in."""
 
-import hashlib
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,9 +10,9 @@ from mesh import limits
 from mesh.core.events import Draft
 from mesh.driver.clock import wall_ms
 from mesh.driver.results import Message
-from mesh.errors import UsageError
+from mesh.errors import PeerError, StoreError, UsageError
 from mesh.model import Kind, MessageId, fingerprint
-from mesh.sharing.files import save_quarantined
+from mesh.sharing.files import digest_of, save_quarantined
 from mesh.store.interface import InboxMessage
 from mesh.wire.bodies import check_content, decode_body, dump_json, encode_body, load_json
 from mesh.wire.letters import body_digest
@@ -79,17 +78,7 @@ def to_message(stored: InboxMessage, *, own_name: str, files: Path) -> Message:
     Runs on the store thread.
     """
     letter = stored.letter
-    body = decode_body(stored.body)
-    data = None if body.data_json is None else load_json(body.data_json)
-    path: Path | None = None
-    if body.attachment is not None and isinstance(data, dict):
-        path = save_quarantined(
-            files,
-            name=str(data.get("name", "file")),
-            content=body.attachment,
-            digest=str(data.get("blake2b", "")),
-        )
-        data = {**data, "path": str(path), **_inline_text(body.attachment)}
+    content, data, path = _read_body(stored.body, files)
     return Message(
         id=letter.message_id.hex(),
         sender=letter.author_name,
@@ -97,7 +86,7 @@ def to_message(stored: InboxMessage, *, own_name: str, files: Path) -> Message:
         verified=stored.verified.value,
         to=own_name,
         time=datetime.fromtimestamp(letter.created_ms / 1000, UTC),
-        content=body.content,
+        content=content,
         data=data,
         reply_to=letter.reply_to.hex() if letter.reply_to else None,
         urgent=letter.is_urgent,
@@ -106,6 +95,27 @@ def to_message(stored: InboxMessage, *, own_name: str, files: Path) -> Message:
         is_read=stored.is_shown,
         row=stored.row,
     )
+
+
+def _read_body(encoded: bytes, files: Path) -> tuple[str, Any, Path | None]:
+    """Read a body that its author may have made badly: that must not hide other mail."""
+    try:
+        body = decode_body(encoded)
+        data: Any = None if body.data_json is None else load_json(body.data_json)
+    except PeerError as exc:
+        return (f"[unreadable: {exc}]", None, None)
+    if body.attachment is None or not isinstance(data, dict):
+        return (body.content, data, None)
+    try:
+        path = save_quarantined(
+            files,
+            name=str(data.get("name", "file")),
+            content=body.attachment,
+            digest=str(data.get("blake2b", "")),
+        )
+    except (PeerError, StoreError) as exc:
+        return (body.content, {**data, "path": None, "problem": str(exc)}, None)
+    return (body.content, {**data, "path": str(path), **_inline_text(body.attachment)}, path)
 
 
 def searchable_text(body: bytes) -> str:
@@ -131,10 +141,8 @@ def parse_since(since: str | datetime) -> int:
 def save_text(directory: Path, message: Message) -> Path:
     """Write a message's whole content under `directory`, 0600; return the path. Idempotent."""
     content = message.content.encode()
-    digest = hashlib.blake2b(content, digest_size=32).hexdigest()
-    return save_quarantined(
-        directory, name=f"{message.id[:12]}.txt", content=content, digest=digest
-    )
+    name = f"{message.id[:12]}.txt"
+    return save_quarantined(directory, name=name, content=content, digest=digest_of(content))
 
 
 def check_limit(limit: int | None) -> int:

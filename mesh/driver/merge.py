@@ -1,7 +1,8 @@
 """The effects of all steps of one tick, put together without breaking their order."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from mesh import limits
 from mesh.core.changes import Change, PutOutbox
 from mesh.core.effects import (
     Answer,
@@ -12,9 +13,11 @@ from mesh.core.effects import (
     Receipt,
     Transmission,
 )
-from mesh.model import LinkId, MailboxKey
-from mesh.packet import Packet
+from mesh.model import Incarnation, LinkId, MailboxKey
+from mesh.packet import Ack, Packet
 from mesh.store.interface import StoredLetter
+
+_AckKey = tuple[LinkId, MailboxKey, MailboxKey, Incarnation]
 
 
 @dataclass(slots=True)
@@ -35,6 +38,7 @@ class Merged:
     roster_changed: bool = False
     fresh: dict[tuple[MailboxKey, int], StoredLetter] = field(default_factory=dict)
     _held_back: set[tuple[LinkId, MailboxKey]] = field(default_factory=set)
+    _open_acks: dict[_AckKey, int] = field(default_factory=dict)
 
     def add(self, effects: Effects) -> None:
         """Append the effects of the next step."""
@@ -52,12 +56,30 @@ class Merged:
         for transmission in effects.transmissions_after:
             self._held_back.add((transmission.link, transmission.mailbox))
             self.transmissions_after.append(transmission)
-        self.acks += effects.acks
+        for link, key, packet in effects.acks:
+            self._acknowledge(link, key, packet)
         self.answers += effects.answers
         self.arrivals += effects.arrivals
         self.receipts += effects.receipts
         self.notices += effects.notices
         self.roster_changed = self.roster_changed or effects.roster_changed
+
+    def _acknowledge(self, link: LinkId, mailbox: MailboxKey, packet: Packet) -> None:
+        """Let verdicts of one stream share a packet, and so a signature."""
+        if not isinstance(packet, Ack):
+            self.acks.append((link, mailbox, packet))
+            return
+        key = (link, packet.recipient, packet.author, packet.incarnation)
+        index = self._open_acks.get(key)
+        if index is not None:
+            earlier = self.acks[index][2]
+            assert isinstance(earlier, Ack)
+            if len(earlier.items) + len(packet.items) <= limits.ack_items_max:
+                joined = replace(earlier, items=earlier.items + packet.items)
+                self.acks[index] = (link, mailbox, joined)
+                return
+        self._open_acks[key] = len(self.acks)
+        self.acks.append((link, mailbox, packet))
 
     def _transmit(self, transmission: Transmission) -> None:
         """Keep the order of a mailbox's letters on a link: behind one that waits, all wait."""

@@ -66,7 +66,7 @@ class FileReceiptSurface(ReceiptSurface, Protocol):
 
     @property
     def blake2b(self) -> str:
-        """Its BLAKE2b-256 in hexadecimal characters."""
+        """Its BLAKE2b digest in hexadecimal characters."""
         ...
 
 

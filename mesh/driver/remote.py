@@ -138,7 +138,7 @@ class RemoteFileReceipt(RemoteReceipt):
 
     @property
     def blake2b(self) -> str:
-        """Its BLAKE2b-256 in hexadecimal characters."""
+        """Its BLAKE2b digest in hexadecimal characters."""
         return str(self._value["blake2b"])
 
 
