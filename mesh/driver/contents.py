@@ -119,8 +119,11 @@ def _read_body(encoded: bytes, files: Path) -> tuple[str, Any, Path | None]:
 
 
 def searchable_text(body: bytes) -> str:
-    """Return what a search looks at."""
-    return decode_body(body).content
+    """Return what a search looks at; nothing if the author made the body badly."""
+    try:
+        return decode_body(body).content
+    except PeerError:
+        return ""
 
 
 def parse_since(since: str | datetime) -> int:

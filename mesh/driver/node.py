@@ -183,7 +183,7 @@ class MeshNode:
         for report in home.reports:
             _log.warning("%s", report)
         lock = await self.stores.run(lambda: self._lock(home))
-        stack.callback(lock.release)
+        stack.callback(_remove_lock, lock)
         mesh_keys = await self.stores.run(self._derive_keys)
         self._transport = await stack.enter_async_context(self._new_transport(home, mesh_keys))
         greeting = Greeting(
@@ -362,3 +362,9 @@ class MeshNode:
             await self._tasks.__aexit__(*reason)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from error
+
+
+def _remove_lock(lock: FileLock) -> None:
+    """Free the node's lock; its name is never used again."""
+    lock.release()
+    lock.path.unlink(missing_ok=True)
