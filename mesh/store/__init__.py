@@ -1,0 +1,1 @@
+"""Keeps mailboxes on disk: the state directory, locks, keys and the database of each mailbox."""
