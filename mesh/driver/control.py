@@ -21,7 +21,7 @@ import hmac
 import json
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +42,8 @@ WRONG_TOKEN: Final = "wrong_token"  # noqa: S105 - a code, not a token
 """The code that answers whoever looks for another node, or for one that is about to end."""
 
 _NOT_US: Final = {"type": "", "code": WRONG_TOKEN, "message": "This is another session."}
+# Operations that may wait long and change nothing by being cut off; the others are brief.
+_PATIENT: Final = frozenset(("read", "wait", "ask", "share_command"))
 _LOOPBACK: Final = "127.0.0.1"
 # A Unix socket refuses whoever comes when this is full, instead of letting them wait.
 _BACKLOG: Final = 1024
@@ -129,16 +131,10 @@ def _is_plain_error(value: object) -> TypeGuard[type[MeshError]]:
 
 
 class ControlServer:
-    """Listens at the control endpoint from `__aenter__` on; `serve` answers until cancelled.
+    """Listens at the control endpoint from `__aenter__` on; `serve` answers until cancelled."""
 
-    `changes` names the operations that `finish` waits for.
-    """
-
-    def __init__(
-        self, path: Path, token: str, dispatch: Dispatch, *, changes: Collection[str] = ()
-    ) -> None:
+    def __init__(self, path: Path, token: str, dispatch: Dispatch) -> None:
         self._path = path
-        self._changes = frozenset(changes)
         self._token = token.encode()
         self._dispatch = dispatch
         self._socket: socket.socket | None = None
@@ -146,7 +142,7 @@ class ControlServer:
         self._slots = asyncio.Semaphore(limits.control_links_max)
         self._accepted: set[socket.socket] = set()
         self._is_finishing = False
-        self._changing = 0
+        self._brief = 0
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -237,19 +233,19 @@ class ControlServer:
         if self._is_finishing:
             writer.write(encode_line({"error": _NOT_US}))
             return
-        is_change = request.get("op") in self._changes
-        self._count(is_change)
+        is_brief = request.get("op") not in _PATIENT
+        self._count(is_brief)
         try:
             for line in await self._perform_unless_closed(reader, request):
                 writer.write(line)
                 async with asyncio.timeout(limits.control_answer_timeout_s):
                     await writer.drain()
         finally:
-            self._count(-is_change)
+            self._count(-is_brief)
 
     def _count(self, difference: int) -> None:
-        self._changing += difference
-        if self._changing:
+        self._brief += difference
+        if self._brief:
             self._settled.clear()
         else:
             self._settled.set()

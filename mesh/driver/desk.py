@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 from mesh.core.effects import Accepted, Answer, Arrival, Denied, Done
 from mesh.core.effects import Receipt as ReceiptFact
 from mesh.core.events import Event, Token
+from mesh.driver.bell import Bell
 from mesh.driver.receipt import Receipt
 from mesh.errors import (
     MeshError,
@@ -22,42 +23,6 @@ from mesh.model import MailboxKey, MessageId
 
 Outcome = Receipt | None
 """What a request gives: the receipt of a message, or nothing."""
-
-
-class Bell:
-    """Wakes everybody who waits, each time it rings; a ring nobody waits for is not kept."""
-
-    def __init__(self) -> None:
-        self._waiting: set[asyncio.Event] = set()
-
-    def ring(self) -> None:
-        """Wake all waiting tasks."""
-        for event in self._waiting:
-            event.set()
-
-    def listen(self) -> "Ear":
-        """Begin to listen: rings from now on are heard by `Ear.wait`."""
-        return Ear(self._waiting)
-
-
-class Ear:
-    """Hears rings of a bell between enter and exit."""
-
-    def __init__(self, waiting: set[asyncio.Event]) -> None:
-        self._waiting = waiting
-        self._event = asyncio.Event()
-
-    def __enter__(self) -> "Ear":
-        self._waiting.add(self._event)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._waiting.discard(self._event)
-
-    async def wait(self) -> None:
-        """Wait for the next ring since the last wait (or since entering)."""
-        await self._event.wait()
-        self._event.clear()
 
 
 class Desk:

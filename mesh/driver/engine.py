@@ -27,6 +27,7 @@ from mesh.core.events import (
 from mesh.core.link import SELF_LINK
 from mesh.core.node import Node
 from mesh.core.snapshot import MailboxSnapshot
+from mesh.driver.bell import Bell
 from mesh.driver.ciphers import Ciphers
 from mesh.driver.clock import SleepWatch, now_s
 from mesh.driver.merge import Merged
@@ -97,20 +98,24 @@ class Engine:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._quiet = asyncio.Event()
+        self._posted = 0
+        self._carried_out = 0
+        self._ticked = Bell()
 
     def post(self, event: Event) -> None:
         """Add an event to the next tick."""
         self._events.append(event)
-        self._quiet.clear()
+        self._posted += 1
         self._wake.set()
         if len(self._events) >= limits.tick_events_max:
             self._room.clear()
 
     async def settle(self) -> None:
         """Wait until every event posted so far has been carried out."""
-        while self._events or not self._quiet.is_set():
-            await self._quiet.wait()
+        wanted = self._posted
+        with self._ticked.listen() as ear:
+            while self._carried_out < wanted:
+                await ear.wait()
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -118,7 +123,6 @@ class Engine:
         due_at: float | None = None
         while True:
             if not self._events:
-                self._quiet.set()
                 due_at = await self._sleep()
                 if watch.has_slept(due_at=due_at):
                     self.post(Resumed())
@@ -154,7 +158,9 @@ class Engine:
         return None
 
     async def _tick(self) -> None:
+        waiting = len(self._events)
         merged = self._step_all()
+        taken = waiting - len(self._events)
         await self._outbound.at_once(merged)
         failed: dict[MailboxKey, StoreError] = {}
         if merged.changes:
@@ -163,6 +169,8 @@ class Engine:
         for packet in self._outbound.take_looped():
             self.post(PacketReceived(SELF_LINK, packet))
         await self._publish(merged, failed)
+        self._carried_out += taken
+        self._ticked.ring()
 
     def _step_all(self) -> Merged:
         merged = Merged()
@@ -198,7 +206,11 @@ class Engine:
         self, key: MailboxKey, error: StoreError, answers: list[Accepted | Done]
     ) -> None:
         """Go on from what the disk holds, and tell each sender what it says of the message."""
-        mailbox = self.core.mailboxes[key]
+        mailbox = self.core.mailboxes.get(key)
+        if mailbox is None:
+            for answer in answers:
+                self._listener.answered(answer, error)
+            return
         try:
             snapshot = await self._stores.run(lambda: self._reopen(key))
         except StoreError as exc:
@@ -216,6 +228,7 @@ class Engine:
     def _put_first(self, *events: Event) -> None:
         """Let the core forget what the disk does not have before it decides anything else."""
         self._events.extendleft(reversed(events))
+        self._posted += len(events)
         self._wake.set()
 
     async def _is_stored(self, key: MailboxKey, answer: Accepted) -> bool:

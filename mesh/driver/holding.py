@@ -17,7 +17,6 @@ from mesh.core.events import Event, MailboxReleased, MailboxTaken
 from mesh.core.snapshot import MailboxSnapshot
 from mesh.driver import contents, remote
 from mesh.driver.clock import MachineClocks
-from mesh.driver.remote import SessionGoneError
 from mesh.driver.stores import Stores
 from mesh.errors import ConfigError, MeshError, NameInUseError, StoreError, TransportError
 from mesh.model import MailboxKey, NodeId, Profile, fold
@@ -54,6 +53,7 @@ class Holding:
         node: NodeId,
         stores: Stores,
         post: Callable[[Event], None],
+        settle: Callable[[], Awaitable[None]],
         changed: Callable[[], None],
     ) -> None:
         self._home = home
@@ -61,6 +61,7 @@ class Holding:
         self._node = node
         self._stores = stores
         self._post = post
+        self._settle = settle
         self._changed = changed
         self._clocks = MachineClocks()
         self._held: dict[MailboxKey, Held] = {}
@@ -77,8 +78,15 @@ class Holding:
         return self._held[key].signer.sign(message)
 
     def files_of(self, key: MailboxKey) -> Path:
-        """Return where a mailbox keeps what it received."""
-        return self._held[key].directory.files
+        """Return where a mailbox keeps what it received.
+
+        Raises:
+            StoreError: it is not held any more.
+        """
+        held = self._held.get(key)
+        if held is None:
+            raise StoreError("This mailbox is not held by this process any more.")
+        return held.directory.files
 
     async def take(self, name: str, profile: Profile) -> MailboxKey:
         """Take the mailbox of this node's agent.
@@ -93,8 +101,8 @@ class Holding:
             return await self._retake(own, profile)
         deadline = asyncio.get_running_loop().time() + _TAKE_TIMEOUT_S
         while (held := await self._stores.run(lambda: self._open(name, is_live=True))) is None:
-            await self._ask_to_release(name)
-            if asyncio.get_running_loop().time() >= deadline:
+            is_staying = await self._ask_to_release(name)
+            if is_staying or asyncio.get_running_loop().time() >= deadline:
                 raise NameInUseError(await self._stores.run(lambda: self._who_holds(name)))
             await asyncio.sleep(_TAKE_PAUSE_S)
         return await self._add(held, profile)
@@ -228,6 +236,7 @@ class Holding:
 
     async def _drop(self, key: MailboxKey) -> None:
         self._post(MailboxReleased(key))
+        await self._settle()
         held = self._held.pop(key)
         self._stores.drop(key)
 
@@ -247,14 +256,19 @@ class Holding:
         held.store = self._open_store(held.directory, held.signer, name=None, take=False)
         self._stores.add(key, held.store)
 
-    async def _ask_to_release(self, name: str) -> None:
+    async def _ask_to_release(self, name: str) -> bool:
+        """Ask the holder of a mailbox for it; True if it is a session that stays and keeps it."""
         node = await self._stores.run(lambda: self._holder(name))
         if node is None:
-            return
+            return False
         try:
-            await remote.release(node.control, node.token, name)
-        except (SessionGoneError, TransportError) as exc:
-            _log.debug("cannot ask %s to release %s: %s", node.pid, name, exc)
+            if await remote.release(node.control, node.token, name):
+                return False
+            agent = await remote.connect(node.control, node.token)
+        except TransportError as exc:
+            _log.debug("cannot ask process %d to release %s: %s", node.pid, name, exc)
+            return False
+        return agent is not None and not agent.is_passing and fold(agent.name) == fold(name)
 
     def _holder(self, name: str) -> LocalNode | None:
         holder = holder_of(self._home, name)

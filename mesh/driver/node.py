@@ -200,6 +200,7 @@ class MeshNode:
             node=self.id,
             stores=self.stores,
             post=self.post,
+            settle=self.settle,
             changed=self._names_changed,
         )
         self._engine = self._new_engine(mesh_keys, greeting)

@@ -27,12 +27,6 @@ read_bytes_max: Final = 8 * limits.MIB
 """How much one reading operation holds in memory; whoever wants more reads again."""
 
 
-CHANGES: Final = frozenset(
-    ("send", "broadcast", "mark_shown", "rename", "share_file", "trust", "release")
-)
-"""The operations that change something and take moments; a node that ends lets them finish."""
-
-
 class ReceiptSurface(Protocol):
     """What the sender knows of a message so far."""
 

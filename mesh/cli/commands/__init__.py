@@ -1,0 +1,1 @@
+"""One module per command; each exports `COMMAND`. A new command is a new module, nothing else."""
