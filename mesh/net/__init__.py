@@ -1,0 +1,1 @@
+"""Transports and discovery sources: the only package that speaks ZeroMQ and multicast DNS."""

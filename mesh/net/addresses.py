@@ -1,0 +1,106 @@
+"""Addresses of this machine, and which addresses are fit to be published or dialled.
+
+Peers and mDNS name addresses as they like, so `is_dialable` is the gate: private, shared and
+link-local ranges only, never multicast, unspecified or public ones. Names are never resolved here:
+ZeroMQ would do it on its one I/O thread and stall every link.
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import ifaddr
+
+from mesh import limits
+
+WILDCARDS: Final = frozenset({"*", "0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
+LOOPBACK: Final = "127.0.0.1"
+_SHARED: Final = ipaddress.ip_network("100.64.0.0/10")
+_TCP: Final = re.compile(r"tcp://(?:\[([^\]]+)\]|([^:\[\]]+)):([0-9]{1,5})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAddress:
+    """One address of one interface; `scope` is set for link-local IPv6."""
+
+    host: str
+    interface: str
+    scope: str = ""
+
+    @property
+    def is_loopback(self) -> bool:
+        return ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def is_scoped(self) -> bool:
+        address = ipaddress.ip_address(self.host)
+        return address.version == 6 and address.is_link_local
+
+
+def local_addresses() -> tuple[LocalAddress, ...]:
+    """Return all addresses of this machine. Takes about a millisecond."""
+    found: list[LocalAddress] = []
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            if isinstance(ip.ip, str):
+                found.append(LocalAddress(ip.ip, adapter.nice_name))
+            else:
+                host, _flow, scope = ip.ip
+                found.append(LocalAddress(host, adapter.nice_name, str(scope) if scope else ""))
+    return tuple(found)
+
+
+def published_hosts(addresses: Sequence[LocalAddress]) -> tuple[str, ...]:
+    """Return what a node bound to all interfaces tells others, IPv4 first.
+
+    Link-local IPv6 is of use only when there is nothing better, loopback when there is nothing.
+    """
+    usable = [a for a in addresses if not ipaddress.ip_address(a.host).is_unspecified]
+    best = [a for a in usable if not a.is_loopback and not a.is_scoped]
+    linked = [a for a in usable if a.is_scoped]
+    chosen = best or linked or [a for a in usable if a.is_loopback]
+    ordered = sorted(chosen, key=lambda a: ipaddress.ip_address(a.host).version)
+    hosts = dict.fromkeys(f"{a.host}%{a.scope}" if a.scope else a.host for a in ordered)
+    return tuple(hosts)[: limits.endpoints_per_node_max - 2] or (LOOPBACK,)
+
+
+def tcp_endpoint(host: str, port: int) -> str:
+    """Return `tcp://host:port`, with brackets where IPv6 needs them."""
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def split_tcp_endpoint(endpoint: str) -> tuple[str, int] | None:
+    """Return host and port if `endpoint` is `tcp://` with a numeric host, else None."""
+    match = _TCP.match(endpoint)
+    if match is None:
+        return None
+    host, port = match[1] or match[2], int(match[3])
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (host, port) if 0 < port < 65536 else None
+
+
+def is_dialable(host: str, *, is_loopback_allowed: bool) -> bool:
+    """Tell whether an address that somebody claimed to have may be dialled at all."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    if address.is_multicast or address.is_unspecified:
+        return False
+    if address.is_loopback:
+        return is_loopback_allowed
+    if isinstance(address, ipaddress.IPv6Address) and address.is_link_local:
+        return address.scope_id is not None
+    return address.is_private or address.is_link_local or address in _SHARED
+
+
+def plain_address(text: str) -> str:
+    """Return an observed address without the IPv4-in-IPv6 prefix; local sockets are `local`."""
+    if not text or text.startswith("localhost:"):
+        return "local"
+    return text.removeprefix("::ffff:")

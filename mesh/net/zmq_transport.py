@@ -1,0 +1,350 @@
+"""The transport over ZeroMQ: one listening socket, perhaps a door, and a socket per dialled link.
+
+Frames are pulled, never pushed: the event loop only notes which sockets have something (`_ready`),
+and `receive` takes a bounded batch from them in turn. A node that is busy therefore stops reading,
+and TCP tells its peers. Nothing received here is trusted or even looked at; that is the wire
+layer's work.
+
+What it does not do: redial, decide who is a member beyond holding the mesh key, or promise that
+anything arrives.
+"""
+
+import asyncio
+import contextlib
+import logging
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import zmq
+
+from mesh import limits
+from mesh.core.events import Loss
+from mesh.errors import TransportError
+from mesh.model import CurveKey, LinkId
+from mesh.net.addresses import (
+    LOOPBACK,
+    WILDCARDS,
+    local_addresses,
+    published_hosts,
+    tcp_endpoint,
+)
+from mesh.net.batch import Batch
+from mesh.net.dialled import Dialled, Target, is_endpoint
+from mesh.net.interface import TransportEvent
+from mesh.net.links import LinkTable
+from mesh.net.listener import ROUTING_ID_BYTES, Inbound, Listener
+from mesh.net.self_test import refuse_strangers
+from mesh.net.sockets import Context, Watch, new_context, public_key, raise_file_limit
+from mesh.net.zap import Gate
+
+IPC_PATH_CHARS_MAX: Final = 100
+ADDRESSES_AGE_S_MAX: Final = 5.0
+GATHER_ROUNDS_MAX: Final = 8
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All CURVE keys of a node, 32 raw bytes each.
+
+    `clients` are (secret, public): the first is used for dialling, the publics of all are let in.
+    `server_secret` is random per process, `door_secret` follows from the mesh secret.
+    """
+
+    clients: Sequence[tuple[bytes, bytes]]
+    server_secret: bytes
+    door_secret: bytes
+
+
+@dataclass(slots=True)
+class _Running:
+    """What exists only between enter and exit."""
+
+    context: Context
+    watch: Watch
+    gate: Gate
+    main: Listener
+    door: Listener | None = None
+
+
+class ZmqTransport:
+    """Implements `Transport`; to be entered once and used by one task."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        bind: Sequence[str] | str,
+        ipc_path: Path | None,
+        random: Callable[[int], bytes],
+        is_polling: bool = False,
+    ) -> None:
+        self._keys = keys
+        self._hosts = (bind,) if isinstance(bind, str) else tuple(bind)
+        self._ipc_path = ipc_path
+        self._random = random
+        self._is_polling = is_polling
+        self._curve = CurveKey(public_key(keys.server_secret))
+        self._door_curve = CurveKey(public_key(keys.door_secret))
+        self._running: _Running | None = None
+        self._bound: list[tuple[str, int]] = []
+        self._ipc_endpoint = ""
+        self._published: tuple[str, ...] = ()
+        self._published_at = -ADDRESSES_AGE_S_MAX
+        self._dialled: dict[LinkId, Dialled] = {}
+        self._inbound: LinkTable[Inbound] = LinkTable()
+        self._ready: dict[Dialled | Listener, None] = {}
+        self._kept = Batch()
+        self._wake = asyncio.Event()
+        self.drops: Counter[str] = Counter()
+
+    @property
+    def curve(self) -> CurveKey:
+        """The public key of the main listening socket."""
+        return self._curve
+
+    @property
+    def door_curve(self) -> CurveKey:
+        """The public key of every door of this mesh."""
+        return self._door_curve
+
+    @property
+    def port(self) -> int:
+        """The TCP port of the main socket (of its first address)."""
+        return self._bound[0][1]
+
+    @property
+    def is_loopback_only(self) -> bool:
+        """Whether no other machine can reach the main socket."""
+        return all(host in {LOOPBACK, "::1"} for host, _ in self._bound)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where the main socket listens: ipc first, then TCP, at most 5 s old."""
+        now = self._started.watch.loop.time()
+        if now - self._published_at >= ADDRESSES_AGE_S_MAX:
+            self._published_at = now
+            self._published = self._find_endpoints()
+        return self._published
+
+    def refusals(self) -> Mapping[str, int]:
+        """How often each address was refused for not holding our secret."""
+        return self._started.gate.refusals
+
+    def accept_only(self, publics: Iterable[bytes]) -> None:
+        """Let only these client keys in from now on; links that are up stay."""
+        self._started.gate.accept(publics)
+
+    def open_door(self, port: int, host: str) -> bool:
+        """Listen on the well-known port; false when it is taken.
+
+        Raises:
+            TransportError: the port may not be bound for another reason.
+        """
+        running = self._started
+        assert running.door is None, "the door is open already"
+        door = self._new_listener(
+            running.context, running.watch, running.gate, self._keys.door_secret, is_door=True
+        )
+        try:
+            door.bind(host, port)
+        except TransportError as error:
+            door.close()
+            cause = error.__cause__
+            if isinstance(cause, zmq.ZMQError) and cause.errno == zmq.EADDRINUSE:
+                return False
+            raise
+        running.door = door
+        return True
+
+    def close_door(self) -> None:
+        """Stop listening on the well-known port; links that came by it are lost."""
+        running = self._started
+        if running.door is not None:
+            running.door.close(self._kept)
+            running.door = None
+            self._wake.set()
+
+    def dial(self, link: LinkId, *, endpoint: str, curve: CurveKey | None) -> None:
+        """Open a link; failure arrives as `TransportLost`."""
+        assert link > 0
+        assert link not in self._dialled
+        running = self._started
+        if not is_endpoint(endpoint) or len(self._dialled) >= limits.links_max:
+            self._lose(link, endpoint)
+            return
+        secret, public = self._keys.clients[0]
+        target = Target(
+            endpoint=endpoint,
+            server=self._door_curve if curve is None else curve,
+            secret=secret,
+            public=public,
+            is_door=curve is None,
+        )
+        try:
+            self._dialled[link] = Dialled(
+                running.context,
+                running.watch,
+                link=link,
+                target=target,
+                routing_id=self._new_routing_id(),
+                notify=self._note_ready,
+                drops=self.drops,
+            )
+        except zmq.ZMQError as error:
+            _log.warning("Cannot dial %s: %s.", endpoint, error)
+            self._lose(link, endpoint)
+
+    def send(self, link: LinkId, frames: Sequence[bytes]) -> None:
+        """Hand two frames to the wire; unknown links are ignored."""
+        assert len(frames) == limits.frame_parts
+        channel = self._dialled.get(link) if link > 0 else self._inbound.get(link)
+        if channel is not None:
+            channel.send(frames)
+
+    def close_link(self, link: LinkId) -> None:
+        """Close a link without an event; unknown links are ignored."""
+        channel = self._dialled.pop(link, None) if link > 0 else self._inbound.get(link)
+        if channel is not None:
+            channel.close()
+
+    async def receive(self) -> list[TransportEvent]:
+        """Wait until something happened and return all of it, within `limits.tick_*_max`."""
+        while True:
+            self._wake.clear()
+            events = self._gather()
+            if events:
+                return events
+            if self._ready:
+                await asyncio.sleep(0)
+            else:
+                await self._wake.wait()
+
+    async def __aenter__(self) -> Self:
+        raise_file_limit()
+        with contextlib.ExitStack() as undo:
+            context = new_context()
+            undo.callback(context.destroy, linger=0)
+            watch = Watch(is_polling=self._is_polling)
+            undo.callback(watch.close)
+            gate = Gate(context, watch, [public for _, public in self._keys.clients])
+            main = self._new_listener(context, watch, gate, self._keys.server_secret)
+            undo.callback(main.close)
+            self._bind(main)
+            host = LOOPBACK if self._bound[0][0] in WILDCARDS else self._bound[0][0]
+            endpoint = tcp_endpoint(host, self.port)
+            await refuse_strangers(
+                context, watch, gate, endpoint=endpoint, server=self._curve, random=self._random
+            )
+            self._running = _Running(context, watch, gate, main)
+            undo.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        running = self._started
+        for dialled in self._dialled.values():
+            dialled.close()
+        self.close_door()
+        running.main.close()
+        running.gate.close()
+        running.watch.close()
+        running.context.destroy(linger=0)
+        if self._ipc_endpoint and self._ipc_path is not None:
+            self._ipc_path.unlink(missing_ok=True)
+        self._running = None
+
+    @property
+    def _started(self) -> _Running:
+        assert self._running is not None, "the transport is not entered"
+        return self._running
+
+    def _new_listener(
+        self, context: Context, watch: Watch, gate: Gate, secret: bytes, *, is_door: bool = False
+    ) -> Listener:
+        return Listener(
+            context,
+            watch,
+            secret=secret,
+            is_door=is_door,
+            links=self._inbound,
+            notify=self._note_ready,
+            note_refusal=gate.note_refusal,
+            drops=self.drops,
+        )
+
+    def _bind(self, main: Listener) -> None:
+        """Listen on a free TCP port of each address, the same one where possible, and on ipc."""
+        port: int | None = None
+        for host in self._hosts:
+            try:
+                port = main.bind(host, port)
+            except TransportError:
+                if port is None:
+                    raise
+                port = main.bind(host, None)
+            self._bound.append((host, port))
+        path = self._ipc_path
+        if path is not None and zmq.has("ipc") and _is_private_place(path):
+            self._ipc_endpoint = f"ipc://{path}"
+            main.socket.bind(self._ipc_endpoint)
+
+    def _find_endpoints(self) -> tuple[str, ...]:
+        found = [self._ipc_endpoint] if self._ipc_endpoint else []
+        for host, port in self._bound:
+            hosts = published_hosts(local_addresses()) if host in WILDCARDS else (host,)
+            usable = [h for h in hosts if host != "0.0.0.0" or ":" not in h]  # noqa: S104
+            found += [tcp_endpoint(h, port) for h in usable]
+            if host in WILDCARDS and not self._ipc_endpoint:
+                found.append(tcp_endpoint(LOOPBACK, port))
+        return tuple(dict.fromkeys(found))[: limits.endpoints_per_node_max]
+
+    def _gather(self) -> list[TransportEvent]:
+        batch, self._kept = self._kept, Batch()
+        for _ in range(GATHER_ROUNDS_MAX):
+            for reader in tuple(self._ready):
+                if batch.is_full:
+                    return batch.events
+                # Taken out first: while it is drained it may well ask to be drained again.
+                del self._ready[reader]
+                if not reader.drain(batch):
+                    self._ready[reader] = None
+                elif isinstance(reader, Dialled) and reader.is_over:
+                    self._dialled.pop(reader.link, None)
+        return batch.events
+
+    def _note_ready(self, reader: Dialled | Listener) -> None:
+        self._ready[reader] = None
+        self._wake.set()
+
+    def _lose(self, link: LinkId, endpoint: str) -> None:
+        self._kept.add_loss(link, Loss.UNREACHABLE, endpoint)
+        self._wake.set()
+
+    def _new_routing_id(self) -> bytes:
+        """Random, and never with the leading zero that marks ids which ZeroMQ makes up itself."""
+        return b"m" + self._random(ROUTING_ID_BYTES - 1)
+
+
+def _is_private_place(path: Path) -> bool:
+    """Tell whether a socket may lie at `path`: short enough, in a directory only we can enter.
+
+    libzmq would take over whatever lies there and anybody could connect.
+    """
+    if len(str(path).encode()) > IPC_PATH_CHARS_MAX:
+        _log.warning("No local socket: its path is longer than %s bytes.", IPC_PATH_CHARS_MAX)
+        return False
+    place = path.parent.lstat()
+    is_private = stat.S_ISDIR(place.st_mode) and not place.st_mode & 0o077
+    if not is_private:
+        _log.warning("No local socket: others can enter %s.", path.parent)
+    return is_private
