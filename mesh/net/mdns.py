@@ -55,6 +55,8 @@ _ERRORS: Final = (
     zeroconf.Error,
 )
 _log = logging.getLogger(__name__)
+# It prints a traceback for each interface without a route; what matters of that we report ourselves.
+logging.getLogger("zeroconf").setLevel(logging.CRITICAL)
 
 
 class _NetworkChangedError(OSError):
