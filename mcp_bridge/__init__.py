@@ -1,0 +1,1 @@
+"""The MCP stdio server: one mesh session as the tools of one AI session."""

@@ -1,0 +1,260 @@
+"""The MCP side: both protocol eras over stdio, and how the process ends.
+
+The client's first request decides the era, and the SDK serves either. What counts as an initialised
+client differs: `notifications/initialized` in the handshake era; a tool call, or having stayed for
+a moment after listing the tools, in the modern one, which has no handshake.
+
+The process ends by `os._exit`: a thread of the SDK may block on standard input for as long as the
+client lives, and no interpreter shutdown may stand between a signal and the end.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Any, Final, Never, Protocol, Self
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+from pydantic import ValidationError
+
+import mesh
+from mcp_bridge.config import choose_push
+from mcp_bridge.keeper import Keeper
+from mcp_bridge.schemas import INSTRUCTIONS, TOOLS, Tool
+from mcp_bridge.tools import Tools
+
+log = logging.getLogger(__name__)
+
+goodbye_signal_s: Final = 0.06
+"""How long leaving may take after a signal; the client sends the next, harder one after 0.1 s."""
+goodbye_eof_s: Final = 0.7
+_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP")
+
+Context = ServerRequestContext[Any, Any]
+
+
+def build_server(keeper: Keeper) -> Server[Any]:
+    """Return the MCP server of one session; `keeper.run` must be running beside it."""
+    tools = Tools(keeper)
+
+    async def list_tools(
+        ctx: Context, _: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        keeper.notice(_client_of(ctx))
+        return types.ListToolsResult(tools=[_declare(tool) for tool in TOOLS])
+
+    async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        keeper.want(_client_of(ctx))
+
+        async def progress(seconds: float, what: str) -> None:
+            await ctx.session.report_progress(seconds, None, what)
+
+        result = await tools.call(params.name, params.arguments or {}, progress)
+        content = types.TextContent(type="text", text=result.text)
+        return types.CallToolResult(content=[content], is_error=result.is_error)
+
+    async def initialized(ctx: Context, _: types.NotificationParams | None) -> None:
+        keeper.want(_client_of(ctx))
+
+    server: Server[Any] = Server(
+        "claude-ipc",
+        version=_version(),
+        title="claude-ipc mesh",
+        instructions=INSTRUCTIONS,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+    server.add_notification_handler(
+        "notifications/initialized", types.NotificationParams, initialized
+    )
+    return server
+
+
+def _declare(tool: Tool) -> types.Tool:
+    return types.Tool(
+        name=tool.name,
+        description=tool.description,
+        input_schema=tool.input_schema(),
+        annotations=types.ToolAnnotations(
+            read_only_hint=tool.is_read_only,
+            destructive_hint=False,
+            idempotent_hint=tool.is_idempotent or tool.is_read_only,
+            open_world_hint=not tool.is_local,
+        ),
+        _meta=tool.meta() or None,
+    )
+
+
+def _client_of(ctx: Context) -> str:
+    params = ctx.session.client_params
+    return params.client_info.name if params is not None else ""
+
+
+def _version() -> str:
+    try:
+        return version("claude-ipc-mesh")
+    except PackageNotFoundError:
+        return "0"
+
+
+async def serve(config: mesh.Config) -> Never:
+    """Serve this process's client until it is gone or a signal comes; ends the process."""
+    push = choose_push(config.push, os.environ)
+    keeper = Keeper(config, opener=mesh.open_session, push=push)
+    ending = asyncio.Event()
+    finished = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_keep(keeper))
+        group.create_task(_end_on_signal(keeper))
+        group.create_task(_end_at_eof(keeper, ending, finished))
+        await _serve_stdio(keeper, ending)
+        await keeper.leave()
+        finished.set()
+        await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
+async def _serve_stdio(keeper: Keeper, ending: asyncio.Event) -> None:
+    server = build_server(keeper)
+    try:
+        async with stdio_server() as (incoming, outgoing):
+            source = _Watched(incoming, outgoing, ending)
+            try:
+                await server.run(source, outgoing, server.create_initialization_options())
+            finally:
+                # Standard output may have broken while a thread still waits for input.
+                ending.set()
+    except* OSError as group:
+        # The client no longer reads: it is gone, and that is how sessions end.
+        log.info("The client is gone: %s", group)
+
+
+async def _keep(keeper: Keeper) -> None:
+    try:
+        await keeper.run()
+    except mesh.ConfigError as exc:
+        sys.stderr.write(f"claude-ipc-mcp: {exc}\n")
+        _exit(1)
+    except Exception:
+        log.exception("The mesh node failed.")
+        _exit(1)
+
+
+async def _end_on_signal(keeper: Keeper) -> None:
+    """Leave the mesh and end the process when a signal comes."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in _SIGNALS if os.name == "posix" else ():
+        loop.add_signal_handler(getattr(signal, name), stop.set)
+    await stop.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(goodbye_signal_s):
+            await keeper.leave()
+    _exit(0)
+
+
+async def _end_at_eof(keeper: Keeper, ending: asyncio.Event, finished: asyncio.Event) -> None:
+    """End the process when the client is gone, however far the goodbye has come."""
+    await ending.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(goodbye_eof_s):
+            await keeper.leave()
+            await finished.wait()
+    _exit(0)
+
+
+def _exit(code: int) -> Never:
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class _Outgoing(Protocol):
+    async def send(self, item: SessionMessage, /) -> None: ...
+
+
+class _Watched:
+    """The read stream of the SDK, with lines that are no messages answered and its end noticed.
+
+    What rewrites or refuses incoming messages belongs here, before the SDK decides on the era.
+    """
+
+    def __init__(self, source: Any, outgoing: _Outgoing, ending: asyncio.Event) -> None:  # noqa: ANN401
+        self._source = source
+        self._outgoing = outgoing
+        self._ending = ending
+
+    @property
+    def last_context(self) -> Any:  # noqa: ANN401 - the SDK's own business
+        """The context of the sender of the last message."""
+        return self._source.last_context
+
+    async def receive(self) -> SessionMessage | Exception:
+        """Return the next message."""
+        try:
+            return await self.__anext__()
+        except StopAsyncIteration:
+            raise EOFError from None
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._source.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        while True:
+            try:
+                item: SessionMessage | Exception = await self._source.__anext__()
+            except StopAsyncIteration:
+                self._ending.set()
+                raise
+            if isinstance(item, SessionMessage):
+                return item
+            answer = _refusal(item)
+            if answer is not None:
+                await self._outgoing.send(SessionMessage(answer))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        await self.aclose()
+        return None
+
+
+def _refusal(error: Exception) -> types.JSONRPCError | None:
+    """Return the answer to a line that is no message; None for an empty line."""
+    found = (
+        error.errors(include_url=False)[0]["input"] if isinstance(error, ValidationError) else ""
+    )
+    code, text = types.INVALID_REQUEST, "This is no JSON-RPC message."
+    if isinstance(found, str):
+        if not found.strip():
+            return None
+        code, text = types.PARSE_ERROR, "This is no valid JSON."
+        with contextlib.suppress(ValueError, RecursionError):
+            # Python reads what the SDK refuses (lone surrogates), so the asker can be told.
+            found = json.loads(found)
+    request_id = found.get("id") if isinstance(found, Mapping) else None
+    if isinstance(request_id, bool) or not isinstance(request_id, int | str):
+        request_id = None
+    return types.JSONRPCError(
+        jsonrpc="2.0", id=request_id, error=types.ErrorData(code=code, message=text)
+    )
