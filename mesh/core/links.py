@@ -132,7 +132,8 @@ class Links:
     def hints(self, packet: Peers, now: float) -> None:
         """Take note of nodes a peer is linked to."""
         for hint in packet.hints:
-            self._candidates.sight(Sighted(Source.EXCHANGE, hint.curve, hint.endpoints), now)
+            endpoints = _across_hosts(hint.endpoints)
+            self._candidates.sight(Sighted(Source.EXCHANGE, hint.curve, endpoints), now)
 
     def left(self, link: LinkId, now: float, out: EffectsDraft) -> list[MailboxKey]:
         """The peer said goodbye."""
@@ -200,9 +201,9 @@ class Links:
         self._candidates.retry_all(now)
 
     def tell(self, packet: Packet, out: EffectsDraft) -> None:
-        """Send a packet over every link."""
+        """Send a packet over every link that our welcome or announcement went over already."""
         for known in self._links.values():
-            if known.state is LinkState.UP:
+            if known.state in {LinkState.GREETED, LinkState.UP}:
                 out.packets.append((known.id, packet))
 
     def exchange(self, out: EffectsDraft) -> None:
@@ -224,9 +225,9 @@ class Links:
         out.roster_changed = True
         peer = self._roster.peers.setdefault(node, Peer(greeting, None, now))
         peer.greeting = greeting
-        self._candidates.sight(
-            Sighted(Source.EXCHANGE, greeting.curve, greeting.endpoints, node), now
-        )
+        is_here = greeting.host == self._greeting.host
+        endpoints = greeting.endpoints if is_here else _across_hosts(greeting.endpoints)
+        self._candidates.sight(Sighted(Source.EXCHANGE, greeting.curve, endpoints, node), now)
         old = self._links.get(peer.link) if peer.link is not None else None
         if old is not None and not self._is_preferred(link, over=old, node=node):
             self._retire(link, out)
@@ -254,7 +255,7 @@ class Links:
     def _send_hints(self, link: Link, out: EffectsDraft) -> None:
         assert link.greeting is not None
         hints = [
-            Hint(peer.greeting.curve, peer.greeting.endpoints, 0.0)
+            Hint(peer.greeting.curve, _across_hosts(peer.greeting.endpoints), 0.0)
             for node, peer in self._roster.peers.items()
             if peer.link is not None and node != link.greeting.node
         ]
@@ -310,3 +311,8 @@ class Links:
 def _is_spare(link: Link, node: NodeId) -> bool:
     is_up = link.state is LinkState.UP
     return is_up and link.greeting is not None and link.greeting.node == node
+
+
+def _across_hosts(endpoints: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out sockets of a file system: on another host the path names something else."""
+    return tuple(endpoint for endpoint in endpoints if not endpoint.startswith("ipc:"))

@@ -164,7 +164,7 @@ class Node:
                 if expiry is not None:
                     self._agenda.set_earlier(ExpiryDue(snapshot.key), expiry)
             case MailboxReleased():
-                del self._post.mailboxes[event.key]
+                self._post.mailboxes.pop(event.key, None)
             case ProfileChanged():
                 self._post.mailboxes[event.key].profile = event.profile
             case _:

@@ -115,7 +115,12 @@ class Post:
     def take_ack(self, link: LinkId, ack: Ack, now: float, out: EffectsDraft) -> None:
         """Record the verdicts of a recipient (its signature was verified on the way in)."""
         mailbox = self.mailboxes.get(ack.author)
-        if mailbox is None or mailbox.incarnation != ack.incarnation:
+        if mailbox is None:
+            return
+        shown = [item for item in ack.items if item.verdict is Verdict.SHOWN]
+        if mailbox.incarnation != ack.incarnation:
+            # Of a life this mailbox has lost: nothing to record, but the recipient may stop telling.
+            self._noted(link, mailbox, ack.recipient, shown, out)
             return
         stream = mailbox.outbox.streams.get(ack.recipient)
         if stream is not None:
@@ -123,9 +128,11 @@ class Post:
                 self._settle(mailbox, stream, item, now, out)
             self._agenda.drop(StreamDue(mailbox.key, ack.recipient))
             self._pump(mailbox, stream, now, out)
-        shown = [item for item in ack.items if item.verdict is Verdict.SHOWN]
-        if shown:
-            self._note_shown(link, mailbox, ack.recipient, shown, out)
+        for item in shown:
+            out.changes.append((mailbox.key, SettleShown(ack.recipient, item.message_id)))
+            receipt = Receipt(mailbox.key, item.message_id, ack.recipient, State.SHOWN)
+            out.receipts.append(receipt)
+        self._noted(link, mailbox, ack.recipient, shown, out)
 
     def take_gap(self, gap: Gap, now: float, out: EffectsDraft) -> None:
         """The recipient missed a letter: go back, but not for each report of the same gap."""
@@ -293,21 +300,17 @@ class Post:
                 ack = Ack(mailbox.key, author, group[0].incarnation, part)
                 out.acks.append((link, mailbox.key, ack))
 
-    def _note_shown(
+    def _noted(
         self,
         link: LinkId,
         mailbox: Mailbox,
         recipient: MailboxKey,
-        items: list[AckItem],
+        shown: list[AckItem],
         out: EffectsDraft,
     ) -> None:
-        for item in items:
-            change = SettleShown(recipient, item.message_id)
-            out.changes.append((mailbox.key, change))
-            receipt = Receipt(mailbox.key, item.message_id, recipient, State.SHOWN)
-            out.receipts.append(receipt)
-        ids = tuple(item.message_id for item in items)
-        out.acks.append((link, mailbox.key, Noted(mailbox.key, recipient, ids)))
+        if shown:
+            ids = tuple(item.message_id for item in shown)
+            out.acks.append((link, mailbox.key, Noted(mailbox.key, recipient, ids)))
 
     def rebind(
         self, mailbox: Mailbox, name: str, key: MailboxKey, now: float, out: EffectsDraft

@@ -207,9 +207,9 @@ class Engine:
     ) -> None:
         """Go on from what the disk holds, and tell each sender what it says of the message."""
         mailbox = self.core.mailboxes.get(key)
-        if mailbox is None:
+        if mailbox is None:  # Released in this very tick; its next holder asks the disk.
             for answer in answers:
-                self._listener.answered(answer, error)
+                self._report_uncertain(answer, error)
             return
         try:
             snapshot = await self._stores.run(lambda: self._reopen(key))

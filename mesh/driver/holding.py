@@ -5,6 +5,7 @@ merely tends the mailbox, that node is asked to release it.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,7 @@ from mesh.wire.keys import MailboxSigner
 _log = logging.getLogger(__name__)
 _TAKE_TIMEOUT_S = 3.0
 _TAKE_PAUSE_S = 0.05
+_SETTLE_TIMEOUT_S = 1.0
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Holding:
         self._held: dict[MailboxKey, Held] = {}
         self._foreign: set[str] = set()
         self._look = asyncio.Event()
+        self._dropping = asyncio.Lock()
 
     @property
     def names(self) -> list[str]:
@@ -228,26 +231,30 @@ class Holding:
     async def _retake(self, held: Held, profile: Profile) -> MailboxKey:
         """The agent of a mailbox we tend has come back in this very process."""
         key = held.signer.key
-        snapshot = await self._stores.run(lambda: self.reopen(key))
         self._post(MailboxReleased(key))
+        await self._settle()  # Nothing may be committed between the snapshot and its use.
+        snapshot = await self._stores.run(lambda: self.reopen(key))
         self._post(MailboxTaken(snapshot, is_live=True, profile=profile))
         self._changed()
         return key
 
     async def _drop(self, key: MailboxKey) -> None:
-        self._post(MailboxReleased(key))
-        await self._settle()
-        held = self._held.pop(key)
-        self._stores.drop(key)
-
-        def close() -> None:
+        """Give a mailbox up, wholly even if cancelled: half given up, nobody could have it."""
+        async with self._dropping:
+            held = self._held.get(key)
+            if held is None:
+                return
+            self._post(MailboxReleased(key))
             try:
-                held.store.close()
+                await self._settle()
             finally:
-                held.directory.release()
-
-        await self._stores.run(close)
-        self._changed()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_SETTLE_TIMEOUT_S):
+                        await self._settle()
+                del self._held[key]
+                self._stores.drop(key)
+                await self._stores.run(lambda: _close(held))
+                self._changed()
 
     def _finish_rename(self, key: MailboxKey) -> None:
         held = self._held[key]
@@ -279,6 +286,13 @@ class Holding:
         node = self._holder(name)
         who = f"the process {node.pid}" if node else "another process"
         return f"The name {name} is in use by a live session on this host ({who})."
+
+
+def _close(held: Held) -> None:
+    try:
+        held.store.close()
+    finally:
+        held.directory.release()
 
 
 def host_label() -> str:

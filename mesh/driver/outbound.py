@@ -88,7 +88,7 @@ class Outbound:
 
     def _send_packets(self, link: LinkId, packets: list[Packet]) -> None:
         if isinstance(packets[0], Welcome):
-            welcome = self._ciphers.welcome(link, packets[0].greeting)
+            welcome = self._ciphers.welcome(link, self._own_greeting(expected=None))
             self._transport.send(link, welcome)
             packets = packets[1:]
         if not packets or not self._ciphers.is_open(link):

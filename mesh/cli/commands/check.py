@@ -69,7 +69,7 @@ class _Reading:
         options = self._options
         if options.history or not visit.is_own_node:
             return float(options.wait)
-        return max(options.wait, look_around_s)
+        return float(max(options.wait, look_around_s))
 
     async def _print(self, page: Page) -> int:
         news = [message for message in page.messages if message.id not in self._printed]
