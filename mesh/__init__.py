@@ -13,6 +13,7 @@ What is exported here is the whole public interface; everything else may change.
 
 from mesh.config import Config
 from mesh.driver.agent import Agent
+from mesh.driver.node import check_start
 from mesh.driver.receipt import Receipt, SharedCommand, SharedFile
 from mesh.driver.results import Message, Page, Recipient, Renamed, RosterEntry, Status
 from mesh.driver.session import Session, join, open_session
@@ -66,6 +67,7 @@ __all__ = [
     "UnconfirmedError",
     "UsageError",
     "WeakSecretError",
+    "check_start",
     "join",
     "open_session",
 ]

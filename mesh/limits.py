@@ -58,7 +58,12 @@ inbox_bytes_per_author_max: Final = 256 * MIB
 inbox_letters_max: Final = 100_000
 inbox_bytes_max: Final = 1024 * MIB
 streams_in_max: Final = 4096
+streams_in_per_author_max: Final = 32
+pins_max: Final = 16_384
+pins_per_key_max: Final = 32
 refused_ranges_max: Final = 256
+untold_per_author_max: Final = 16_384
+expiry_interval_s: Final = 0.5
 broadcast_horizon_s: Final = 86400.0
 history_s_default: Final = 30 * 86400.0
 
@@ -73,6 +78,13 @@ dial_delay_s: Final = 0.3
 dial_backoff_s_min: Final = 0.25
 dial_backoff_s_max: Final = 600.0
 peers_max: Final = 2048
+hinted_candidates_max: Final = 1024
+hinted_dials_max: Final = 128
+hints_pause_s: Final = 1.0
+problems_max: Final = 256
+agents_max: Final = 4096
+agents_away_per_node_max: Final = 256
+former_names_max: Final = 8
 peer_forget_s: Final = 7 * 86400.0
 peer_exchange_interval_s: Final = 60.0
 sweep_interval_s: Final = 5.0
@@ -97,6 +109,8 @@ run_file_bytes_max: Final = 64 * KIB
 # Names.
 rename_interval_s: Final = 3600.0
 alias_s: Final = 7200.0
+previous_secret_s: Final = 7 * 86400.0
+previous_secrets_max: Final = 16
 alias_tombstone_s: Final = 30 * 86400.0
 fingerprint_prefix_chars_min: Final = 6
 
@@ -119,6 +133,9 @@ control_answer_timeout_s: Final = 30.0
 control_receipts_max: Final = 1024
 control_path_bytes_max: Final = 100
 
+disk_trust_s: Final = 30.0
+disk_free_bytes_min: Final = 8 * MIB
+
 # Files and commands.
 file_bytes_max: Final = MIB
 file_inline_text_bytes_max: Final = 16 * KIB
@@ -134,6 +151,9 @@ assert ttl_s_max <= history_s_default
 assert ping_interval_s < suspect_after_s < away_after_s < 60
 assert batch_letters_max <= window_letters_max < sequence_reserve // 2
 assert tended_mailboxes_max + 1 <= cards_per_node_max
+assert hinted_candidates_max < peers_max
+assert hinted_dials_max < links_max
+assert cards_per_node_max < agents_away_per_node_max < agents_max
 assert secret_chars_min < secret_chars_strong < secret_bytes_max
 # JSON in ASCII takes at most six bytes for one byte of UTF-8.
 assert 6 * (content_bytes_max + data_bytes_max) + MIB < control_line_bytes_max

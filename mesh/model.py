@@ -171,6 +171,10 @@ class Card:
     profile: Profile
     aliases: tuple[Alias, ...] = ()
 
+    def is_called(self, name: str) -> bool:
+        """Whether the agent goes, or once went, by `name`."""
+        return fold(name) in {fold(self.name), *(fold(alias.name) for alias in self.aliases)}
+
 
 def fingerprint(key: MailboxKey) -> str:
     """Return the 32 hexadecimal characters by which people compare keys."""

@@ -1,5 +1,6 @@
 """Nodes worth dialling, and when: everything discovery says ends here, and is only ever a hint."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mesh import limits
@@ -8,6 +9,9 @@ from mesh.core.backoff import Random, dial_delay_s, jittered
 from mesh.core.effects import Dial, EffectsDraft
 from mesh.core.events import LocalNodes, Loss, Sighted, Source
 from mesh.model import CurveKey, LinkId, NodeId
+
+HINTS = frozenset({Source.EXCHANGE, Source.REMEMBERED})
+"""What members told, now or earlier."""
 
 REJECTED_FAILURES = 8
 """A peer that refuses our key is tried again as rarely as one that failed this often."""
@@ -31,7 +35,9 @@ class Candidate:
     failures: int = 0
     failing_since: float | None = None
     was_rejected: bool = False
+    is_linked: bool = False
     is_self: bool = False
+    was_met: bool = False
 
 
 class Candidates:
@@ -56,15 +62,22 @@ class Candidates:
         endpoints = event.endpoints[: limits.endpoints_per_node_max]
         known = self._all.get(id_)
         if known is None:
-            if len(self._all) >= limits.peers_max and not self._make_room(now):
+            if not self._has_room(event.source, now):
                 return
             known = Candidate(id_, event.curve, endpoints, event.source, now, event.node)
             self._all[id_] = known
             self._agenda.set(DialDue(id_), now + self._first_delay_s(event))
             return
         known.sighted_at = now
-        known.node = event.node or known.node
-        merged = (*endpoints, *(e for e in known.endpoints if e not in endpoints))
+        is_hint = event.source in HINTS
+        if is_hint:
+            # Members say what they like: it may add to what is known, never replace it.
+            known.node = known.node or event.node
+            merged = (*known.endpoints, *(e for e in endpoints if e not in known.endpoints))
+        else:
+            known.node = event.node or known.node
+            known.source = event.source
+            merged = (*endpoints, *(e for e in known.endpoints if e not in endpoints))
         if set(endpoints) - set(known.endpoints) or not known.was_rejected:
             known.endpoints = merged[: limits.endpoints_per_node_max]
             if not known.attempts:
@@ -79,8 +92,8 @@ class Candidates:
             if not candidate.attempts:
                 self._end_round(candidate, now)
             return
-        if len(self._by_link) >= limits.links_max:
-            self._agenda.set(DialDue(id_), now + limits.dial_backoff_s_min)
+        if len(self._by_link) >= limits.links_max or self._is_dialling_enough(candidate):
+            self._agenda.set(DialDue(id_), now + limits.sweep_interval_s)
             return
         endpoint = candidate.endpoints[candidate.next_endpoint]
         candidate.next_endpoint += 1
@@ -103,24 +116,31 @@ class Candidates:
         candidate = self._by_link.get(link)
         return candidate.attempts.get(link, "") if candidate else ""
 
-    def succeed(self, link: LinkId, node: NodeId, out: EffectsDraft) -> None:
-        """A dialled link is up: remember the endpoint, give up the other attempts."""
+    def succeed(self, link: LinkId, node: NodeId, out: EffectsDraft) -> list[LinkId]:
+        """A dialled link is up: remember the endpoint, give up the other attempts.
+
+        Returns those others; they are closed and mean nothing any more.
+        """
         candidate = self._by_link.get(link)
         if candidate is None:
-            return
+            return []
         endpoint = candidate.attempts[link]
         others = tuple(e for e in candidate.endpoints if e != endpoint)
         candidate.endpoints = (endpoint, *others)
         candidate.node = node
+        candidate.was_met = True
         candidate.failures = 0
         candidate.failing_since = None
         candidate.was_rejected = False
         candidate.next_endpoint = 0
-        for other in [a for a in candidate.attempts if a != link]:
+        candidate.is_linked = True
+        given_up = [attempt for attempt in candidate.attempts if attempt != link]
+        for other in given_up:
             self._drop_attempt(other)
-            out.closes.append(other)
+        out.closes.extend(given_up)
         self._agenda.drop(DialDue(candidate.id))
         self._agenda.drop(HandshakeDue(link))
+        return given_up
 
     def is_self(self, link: LinkId) -> None:
         """The link led back to this very node: never dial that candidate again."""
@@ -128,8 +148,12 @@ class Candidates:
         if candidate is not None:
             candidate.is_self = True
 
-    def fail(self, link: LinkId, loss: Loss, now: float) -> None:
-        """A dialled link could not be opened, or has ended: try on."""
+    def fail(self, link: LinkId, loss: Loss, now: float, *, was_up: bool) -> None:
+        """A dialled link could not be opened, or has ended: try on.
+
+        After one that was up there is a pause, so that a peer which welcomes and then hangs up
+        cannot keep us busy.
+        """
         candidate = self._by_link.get(link)
         if candidate is None:
             return
@@ -138,17 +162,28 @@ class Candidates:
             candidate.was_rejected = True
             candidate.failures = max(candidate.failures, REJECTED_FAILURES)
         if not candidate.attempts:
-            self._agenda.set(DialDue(candidate.id), now)
+            delay_s = limits.dial_delay_s if was_up else 0.0
+            self._agenda.set(DialDue(candidate.id), now + delay_s)
 
     def release(self, link: LinkId) -> None:
         """A dialled link was closed on purpose: its peer is reached by another one."""
         if link in self._by_link:
             self._drop_attempt(link)
 
-    def retry(self, curve: CurveKey, now: float) -> None:
-        """A link that the peer had opened is gone: dial it ourselves soon."""
-        if bytes(curve) in self._all:
-            self._agenda.set_earlier(DialDue(bytes(curve)), now + limits.dial_delay_s)
+    def retry(self, node: NodeId, now: float) -> None:
+        """The last link to a node is gone: dial it soon, wherever it may be met."""
+        for candidate in self._all.values():
+            if candidate.node == node and not candidate.attempts:
+                self._agenda.set_earlier(DialDue(candidate.id), now + limits.dial_delay_s)
+
+    def gone(self, node: NodeId, now: float) -> None:
+        """A node has ended for good: only a static address may lead to another one some day."""
+        for candidate in [c for c in self._all.values() if c.node == node]:
+            if candidate.source is Source.STATIC:
+                candidate.node = None
+                self._agenda.set_earlier(DialDue(candidate.id), now + limits.dial_delay_s)
+            else:
+                self._forget(candidate)
 
     def retry_all(self, now: float) -> None:
         """Dial everybody who is out of reach at once (the process was asleep)."""
@@ -188,6 +223,7 @@ class Candidates:
     def _drop_attempt(self, link: LinkId) -> None:
         candidate = self._by_link.pop(link)
         del candidate.attempts[link]
+        candidate.is_linked = candidate.is_linked and bool(candidate.attempts)
         self._agenda.drop(HandshakeDue(link))
 
     def _forget(self, candidate: Candidate) -> None:
@@ -196,9 +232,25 @@ class Candidates:
         del self._all[candidate.id]
         self._agenda.drop(DialDue(candidate.id))
 
-    def _make_room(self, now: float) -> bool:
-        failing = [c for c in self._all.values() if c.failing_since is not None and not c.attempts]
+    def _has_room(self, source: Source, now: float) -> bool:
+        """Whether one more fits; hints have a share of their own and drive out only each other."""
+        hinted = [c for c in self._all.values() if c.source in HINTS]
+        if source in HINTS:
+            if len(hinted) < limits.hinted_candidates_max and len(self._all) < limits.peers_max:
+                return True
+            return self._make_room(hinted, now)
+        return len(self._all) < limits.peers_max or self._make_room(self._all.values(), now)
+
+    def _make_room(self, among: Iterable[Candidate], now: float) -> bool:
+        failing = [c for c in among if c.failing_since is not None and not c.attempts]
         if not failing:
             return False
-        self._forget(min(failing, key=lambda c: c.failing_since or now))
+        self._forget(min(failing, key=lambda c: (c.source not in HINTS, c.failing_since or now)))
         return True
+
+    def _is_dialling_enough(self, candidate: Candidate) -> bool:
+        """Whether so many hints are being followed that others would have to wait for them."""
+        if candidate.source not in HINTS or candidate.was_met:
+            return False
+        hinted = sum(c.source in HINTS and not c.is_linked for c in self._by_link.values())
+        return hinted >= limits.hinted_dials_max

@@ -6,6 +6,7 @@ were decided but are not in the inbox are remembered as ranges, so that a repeat
 same answer for ever, or none once the range is forgotten - never a wrong one.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -43,6 +44,7 @@ class Inbox:
         self, streams: Mapping[StreamKey, StreamIn], unread: Mapping[MailboxKey, Unread]
     ) -> None:
         self._streams = dict(streams)
+        self._lives = Counter(author for author, _ in streams)
         self._unread = dict(unread)
         self._letters = sum(u.letters for u in unread.values())
         self._bytes = sum(u.body_bytes for u in unread.values())
@@ -72,6 +74,8 @@ class Inbox:
         skipped_from = stream.watermark + 1 if letter.sequence > stream.watermark + 1 else 0
         if skipped_from:
             stream = _remember(stream, skipped_from, letter.sequence - 1, Why.SKIPPED)
+        if stream_key not in self._streams:
+            self._lives[letter.author] += 1
         why = _refusal(item)
         if why is not Why.NONE:
             self._streams[stream_key] = _remember(stream, letter.sequence, letter.sequence, why)
@@ -91,6 +95,10 @@ class Inbox:
         body_bytes = item.letter.body_bytes
         return (
             (is_new_stream and len(self._streams) >= limits.streams_in_max)
+            or (
+                is_new_stream
+                and self._lives[item.letter.author] >= limits.streams_in_per_author_max
+            )
             or of_author.letters >= limits.inbox_letters_per_author_max
             or of_author.body_bytes + body_bytes > limits.inbox_bytes_per_author_max
             or self._letters >= limits.inbox_letters_max
@@ -133,6 +141,8 @@ def _refusal(item: MailItem) -> Why:
 
 def _remember(stream: StreamIn, first: int, last: int, why: Why) -> StreamIn:
     refused = (*stream.refused, RefusedRange(first, last, why))
+    if stream.refused and stream.refused[-1].last + 1 == first and stream.refused[-1].why is why:
+        refused = (*stream.refused[:-1], RefusedRange(stream.refused[-1].first, last, why))
     known_from = stream.known_from
     if len(refused) > limits.refused_ranges_max:
         known_from = refused[0].last + 1

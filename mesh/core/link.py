@@ -57,6 +57,8 @@ class Link:
     target: str = ""
     greeting: Greeting | None = None
     cards: dict[MailboxKey, Card] = field(default_factory=dict)
+    has_announced: bool = False
+    hints_ignored_until: float = 0.0
 
     @property
     def is_dialled(self) -> bool:

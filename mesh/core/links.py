@@ -1,14 +1,18 @@
 """All links of a node: handshake, presence, goodbye, and which link a peer is reached by."""
 
+import hashlib
+from dataclasses import replace
+
 from mesh import limits
 from mesh.core.agenda import Agenda, AwayDue, HandshakeDue, Matter
 from mesh.core.candidates import Candidate, Candidates
 from mesh.core.effects import EffectsDraft, Notice, Severity
 from mesh.core.events import LinkLost, LocalNodes, Loss, Sighted, Source
+from mesh.core.hints import MayDial, across_hosts, hints
 from mesh.core.link import SELF_LINK, Link, LinkSignal, LinkState
 from mesh.core.roster import Peer, Roster
 from mesh.model import Card, LinkId, MailboxKey, NodeId
-from mesh.packet import Announce, Greeting, Hello, Hint, Packet, Peers, Ping, Welcome
+from mesh.packet import Announce, Greeting, Hello, Packet, Peers, Ping, Welcome
 
 PROTOCOL_VERSION = 1
 
@@ -23,8 +27,10 @@ class Links:
         roster: Roster,
         candidates: Candidates,
         agenda: Agenda[Matter],
+        may_dial: MayDial,
     ) -> None:
         self._greeting = greeting
+        self._may_dial = may_dial
         self._roster = roster
         self._candidates = candidates
         self._agenda = agenda
@@ -33,39 +39,50 @@ class Links:
         self.problems: dict[str, str] = {}
 
     def route(self, key: MailboxKey) -> LinkId | None:
-        """Return the link by which the holder of a mailbox is reached now."""
+        """Return the link by which the holder of a mailbox is reached now.
+
+        Only a link over which that mailbox's key has signed its card will do.
+        """
         seen = self._roster.agent(key)
         if seen is None or seen.node is None:
             return None
         if seen.node == self._roster.node:
             return SELF_LINK
         peer = self._roster.peers.get(seen.node)
-        return peer.link if peer else None
+        if peer is None or peer.link is None or not self.proves(peer.link, key):
+            return None
+        return peer.link
 
-    def proves(self, link: LinkId, author: MailboxKey) -> bool:
-        """Whether the other end of `link` has announced, for this link, that it holds `author`."""
-        if link == SELF_LINK:
-            return any(card.key == author for card in self.cards)
+    def card(self, link: LinkId, key: MailboxKey) -> Card | None:
+        """Return the card by which the other end of `link` has proven that it holds `key`."""
         known = self._links.get(link)
-        return known is not None and author in known.cards
+        if link == SELF_LINK:
+            return next((card for card in self.cards if card.key == key), None)
+        return known.cards.get(key) if known else None
 
-    def greet(self, link: LinkId, hello: Hello, now: float, out: EffectsDraft) -> None:
-        """Answer a peer that has dialled us, or close the link if it means somebody else."""
+    def proves(self, link: LinkId, key: MailboxKey) -> bool:
+        """Whether the other end of `link` has announced, for this link, that it holds `key`."""
+        return self.card(link, key) is not None
+
+    def greet(self, link: LinkId, hello: Hello, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        """Answer a peer that has dialled us, or close the link if it means somebody else.
+
+        Our own hello is answered, too: only so does the dialling side see whom it has reached.
+        """
         greeting = hello.greeting
         is_wrong = (
             link in self._links
             or greeting.version != PROTOCOL_VERSION
-            or greeting.node == self._greeting.node
             or greeting.expected not in {None, self._greeting.node}
             or len(self._links) >= limits.links_max
         )
         if is_wrong:
-            self._violation(link, "hello", now, out)
-            return
+            return self._violation(link, "hello", now, out)
         self._links[link] = Link(link, LinkState.GREETED, now, now, greeting=greeting)
         self._agenda.set(HandshakeDue(link), now + limits.handshake_timeout_s)
         out.packets.append((link, Welcome(self._greeting)))
         out.packets.append((link, Announce(self.cards)))
+        return []
 
     def dial_due(self, candidate_id: bytes, now: float, out: EffectsDraft) -> None:
         """Dial a candidate that is due."""
@@ -89,31 +106,46 @@ class Links:
             self._candidates.is_self(link)
             return self._end(known, Loss.CLOSED, now, out)
         if greeting.version != PROTOCOL_VERSION:
-            self.problems[known.target] = "speaks another version of the protocol"
+            self._problem(known, "speaks another version of the protocol", out)
             return self._end(known, Loss.REJECTED, now, out)
         known.greeting = greeting
         known.heard_at = now
-        self._candidates.succeed(link, greeting.node, out)
+        for given_up in self._candidates.succeed(link, greeting.node, out):
+            del self._links[given_up]
+        self._agenda.set(HandshakeDue(link), now + limits.handshake_timeout_s)
         self.problems.pop(known.target, None)
         out.packets.append((link, Announce(self.cards)))
-        return self._up(known, greeting, now, out)
+        return []
 
     def announced(
         self, link: LinkId, packet: Announce, now: float, out: EffectsDraft
     ) -> list[MailboxKey]:
-        """The peer says which mailboxes it holds; from a dialling peer this completes the link."""
+        """The peer says which mailboxes it holds; the first time this completes the link."""
         known = self._links.get(link)
-        was_up = known is not None and known.state is LinkState.UP
-        if known is None or known.greeting is None or not known.move(LinkSignal.ANNOUNCE):
+        if (
+            known is None
+            or known.greeting is None
+            or known.greeting.node == self._greeting.node
+            or not known.move(LinkSignal.ANNOUNCE)
+        ):
             return self._violation(link, "announce", now, out)
-        node = known.greeting.node
-        known.heard_at = now
+        before = list(known.cards)
         known.cards = {card.key: card for card in packet.cards}
-        changed = [] if was_up else self._up(known, known.greeting, now, out)
-        self._roster.touch(node, now)
-        changed += self._roster.announce(node, packet.cards, now)
+        is_first, known.has_announced = not known.has_announced, True
+        changed: list[MailboxKey] = []
+        if self._is_apart(known, known.greeting.node):
+            changed += self._set_apart(known, known.greeting, out)
+            is_first = True
+        node = known.greeting.node
+        if is_first:
+            changed += self._up(known, known.greeting, now, out)
+        self._heard(known, node, now, out)
+        peer = self._roster.peers.get(node)
+        if peer is not None and peer.link == link:
+            # What comes late over another link of that node may be older.
+            changed += self._roster.announce(node, packet.cards, now)
         out.roster_changed = out.roster_changed or bool(changed)
-        return changed
+        return [*changed, *before, *known.cards]
 
     def traffic(self, link: LinkId, now: float, out: EffectsDraft) -> list[MailboxKey] | None:
         """Note that a packet came in; None if it may be read.
@@ -125,14 +157,17 @@ class Links:
         known = self._links.get(link)
         if known is None or known.greeting is None or not known.move(LinkSignal.TRAFFIC):
             return self._violation(link, "packet", now, out)
-        known.heard_at = now
-        self._roster.touch(known.greeting.node, now)
+        self._heard(known, known.greeting.node, now, out)
         return None
 
-    def hints(self, packet: Peers, now: float) -> None:
-        """Take note of nodes a peer is linked to."""
+    def hints(self, link: LinkId, packet: Peers, now: float) -> None:
+        """Take note of nodes a peer is linked to, now and then."""
+        known = self._links.get(link)
+        if known is None or now < known.hints_ignored_until:
+            return
+        known.hints_ignored_until = now + limits.hints_pause_s
         for hint in packet.hints:
-            endpoints = _across_hosts(hint.endpoints)
+            endpoints = self._dialable(hint.endpoints)
             self._candidates.sight(Sighted(Source.EXCHANGE, hint.curve, endpoints), now)
 
     def left(self, link: LinkId, now: float, out: EffectsDraft) -> list[MailboxKey]:
@@ -140,23 +175,24 @@ class Links:
         known = self._links.get(link)
         if known is None or known.greeting is None:
             return []
-        return self._gone(known.greeting.node, now, out)
+        node = known.greeting.node
+        if any(other is not known and _is_spare(other, node) for other in self._links.values()):
+            return self._end(known, Loss.CLOSED, now, out)
+        return self._ended(node, now, out)
 
     def lost(self, event: LinkLost, now: float, out: EffectsDraft) -> list[MailboxKey]:
         """A link has ended; its peer is suspect until it comes back or its time is up."""
         known = self._links.get(event.link)
         if known is None:
             return []
-        if event.loss is Loss.REJECTED and known.target not in self.problems:
-            self.problems[known.target] = "refuses our secret (or is of another mesh)"
-            text = f"{known.target} refuses our secret (or is of another mesh)"
-            out.notices.append(Notice(Severity.WARNING, text))
+        if event.loss is Loss.REJECTED:
+            self._problem(known, "refuses our secret (or is of another mesh)", out)
         return self._end(known, event.loss, now, out)
 
     def handshake_due(self, link: LinkId, now: float, out: EffectsDraft) -> list[MailboxKey]:
         """Close a link whose handshake took too long."""
         known = self._links.get(link)
-        if known is None or known.state is LinkState.UP:
+        if known is None or known.has_announced:
             return []
         return self._end(known, Loss.UNREACHABLE, now, out)
 
@@ -167,7 +203,7 @@ class Links:
         changed: list[MailboxKey] = []
         for node, peer in list(self._roster.peers.items()):
             if peer.greeting.host == self._greeting.host and node not in alive:
-                changed += self._gone(node, now, out)
+                changed += self._ended(node, now, out)
         return changed
 
     def away_due(self, node: NodeId, now: float, out: EffectsDraft) -> list[MailboxKey]:
@@ -212,9 +248,36 @@ class Links:
             if known.state is LinkState.UP:
                 self._send_hints(known, out)
 
+    def _dialable(self, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(e for e in across_hosts(endpoints) if self._may_dial(e))
+
     def _is_linked(self, candidate: Candidate) -> bool:
         peer = self._roster.peers.get(candidate.node) if candidate.node else None
         return peer is not None and peer.link is not None
+
+    def _is_apart(self, link: Link, node: NodeId) -> bool:
+        """Whether another link, with mailboxes of its own, is that node's already.
+
+        Node ids are claims. Two links are taken for one node only while they prove a mailbox in
+        common, or the other one proves none.
+        """
+        return any(
+            other.cards and not other.cards.keys() & link.cards.keys()
+            for other in self._links.values()
+            if other is not link and _is_spare(other, node)
+        )
+
+    def _set_apart(self, link: Link, greeting: Greeting, out: EffectsDraft) -> list[MailboxKey]:
+        """Take a link for a node of its own, whatever it calls itself."""
+        own = hashlib.blake2b(greeting.node + link.id.to_bytes(8, signed=True), digest_size=16)
+        link.greeting = replace(greeting, node=NodeId(own.digest()))
+        text = f"link {link.id} calls itself a node that another link proves to be"
+        out.notices.append(Notice(Severity.WARNING, text))
+        peer = self._roster.peers.get(greeting.node)
+        if peer is None or peer.link != link.id:
+            return []
+        peer.link = next((k.id for k in self._links.values() if _is_spare(k, greeting.node)), None)
+        return self._agents_of(greeting.node)
 
     def _up(
         self, link: Link, greeting: Greeting, now: float, out: EffectsDraft
@@ -225,8 +288,7 @@ class Links:
         out.roster_changed = True
         peer = self._roster.peers.setdefault(node, Peer(greeting, None, now))
         peer.greeting = greeting
-        is_here = greeting.host == self._greeting.host
-        endpoints = greeting.endpoints if is_here else _across_hosts(greeting.endpoints)
+        endpoints = self._dialable(greeting.endpoints)
         self._candidates.sight(Sighted(Source.EXCHANGE, greeting.curve, endpoints, node), now)
         old = self._links.get(peer.link) if peer.link is not None else None
         if old is not None and not self._is_preferred(link, over=old, node=node):
@@ -254,13 +316,9 @@ class Links:
 
     def _send_hints(self, link: Link, out: EffectsDraft) -> None:
         assert link.greeting is not None
-        hints = [
-            Hint(peer.greeting.curve, _across_hosts(peer.greeting.endpoints), 0.0)
-            for node, peer in self._roster.peers.items()
-            if peer.link is not None and node != link.greeting.node
-        ]
-        if hints:
-            out.packets.append((link.id, Peers(tuple(hints[-limits.hints_per_packet_max :]))))
+        known = hints(self._roster, besides=link.greeting.node)
+        if known:
+            out.packets.append((link.id, Peers(known)))
 
     def _suspect(self, link: Link, out: EffectsDraft) -> None:
         peer = self._roster.peers.get(link.greeting.node) if link.greeting else None
@@ -271,29 +329,54 @@ class Links:
     def _violation(
         self, link: LinkId, what: str, now: float, out: EffectsDraft
     ) -> list[MailboxKey]:
-        out.notices.append(Notice(Severity.WARNING, f"unexpected {what} on link {link}"))
         known = self._links.get(link)
-        if known is not None:
-            return self._end(known, Loss.CLOSED, now, out)
-        out.closes.append(link)
-        return []
+        severity = Severity.DEBUG if known is None else Severity.WARNING
+        out.notices.append(Notice(severity, f"unexpected {what} on link {link}"))
+        if known is None:
+            # It ended a moment ago, or is none that we would answer.
+            out.closes.append(link)
+            return []
+        return self._end(known, Loss.CLOSED, now, out)
+
+    def _problem(self, link: Link, text: str, out: EffectsDraft) -> None:
+        """Remember what a person must mend; at the bound nothing is added."""
+        is_known = link.target in self.problems or len(self.problems) >= limits.problems_max
+        if link.is_dialled and not is_known:
+            self.problems[link.target] = text
+            out.notices.append(Notice(Severity.WARNING, f"{link.target} {text}"))
+
+    def _heard(self, link: Link, node: NodeId, now: float, out: EffectsDraft) -> None:
+        link.heard_at = now
+        if self._roster.touch(node, now):
+            out.roster_changed = True
 
     def _end(self, link: Link, loss: Loss, now: float, out: EffectsDraft) -> list[MailboxKey]:
-        link.state = LinkState.CLOSED
+        was_up = link.state is LinkState.UP
+        assert link.move(LinkSignal.LOST)
         del self._links[link.id]
         out.closes.append(link.id)
         self._agenda.drop(HandshakeDue(link.id))
-        self._candidates.fail(link.id, loss, now)
+        self._candidates.fail(link.id, loss, now, was_up=was_up)
         greeting = link.greeting
         peer = self._roster.peers.get(greeting.node) if greeting else None
         if greeting is None or peer is None or peer.link != link.id:
             return []
-        peer.link = next((k.id for k in self._links.values() if _is_spare(k, greeting.node)), None)
+        spare = next((k for k in self._links.values() if _is_spare(k, greeting.node)), None)
         out.roster_changed = True
-        if peer.link is None:
-            self._agenda.set(AwayDue(greeting.node), now + limits.suspect_redial_s)
-            self._candidates.retry(greeting.curve, now)
+        if spare is not None:
+            peer.link = spare.id
+            changed = self._roster.announce(greeting.node, spare.cards.values(), now)
+            return [*self._agents_of(greeting.node), *changed]
+        peer.link = None
+        self._agenda.set(AwayDue(greeting.node), now + limits.suspect_redial_s)
+        self._candidates.retry(greeting.node, now)
         return self._agents_of(greeting.node)
+
+    def _ended(self, node: NodeId, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        """A node is gone and will not come back."""
+        changed = self._gone(node, now, out)
+        self._candidates.gone(node, now)
+        return changed
 
     def _gone(self, node: NodeId, now: float, out: EffectsDraft) -> list[MailboxKey]:
         for known in [k for k in self._links.values() if k.greeting and k.greeting.node == node]:
@@ -309,10 +392,4 @@ class Links:
 
 
 def _is_spare(link: Link, node: NodeId) -> bool:
-    is_up = link.state is LinkState.UP
-    return is_up and link.greeting is not None and link.greeting.node == node
-
-
-def _across_hosts(endpoints: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out sockets of a file system: on another host the path names something else."""
-    return tuple(endpoint for endpoint in endpoints if not endpoint.startswith("ipc:"))
+    return link.has_announced and link.greeting is not None and link.greeting.node == node

@@ -1,5 +1,7 @@
 """One mailbox held by this node: what it is called, whom it trusts, what it owes and owns."""
 
+from collections import Counter
+
 from mesh import limits
 from mesh.core.inbox import Inbox
 from mesh.core.outbox import Outbox
@@ -19,6 +21,7 @@ class Mailbox:
         self.is_live = is_live
         self.profile = profile
         self.pins: dict[str, Pin] = dict(snapshot.pins)
+        self._names_pinned = Counter(pin.key for pin in self.pins.values())
         self.renamed_at = None if snapshot.renamed_s is None else now - snapshot.renamed_s
         self.inbox = Inbox(snapshot.streams_in, snapshot.unread)
         self.outbox = Outbox(
@@ -71,25 +74,41 @@ class Mailbox:
     def pin(self, name: str, key: MailboxKey, *, is_trusted: bool = False) -> Pin:
         """Remember `key` for `name`; return what to write."""
         pin = Pin(name, key, is_trusted)
+        old = self.pins.get(fold(name))
+        if old is not None:
+            self._names_pinned[old.key] -= 1
+        self._names_pinned[key] += 1
         self.pins[fold(name)] = pin
         return pin
 
-    def verify(self, author: MailboxKey, name: str) -> tuple[Verified, Pin | None]:
-        """Judge the origin of a letter; with a name met for the first time comes its new pin."""
+    def pin_new(self, name: str, key: MailboxKey) -> Pin | None:
+        """Remember `key` for a name without a pin; return what to write, if anything.
+
+        One key cannot have any number of names remembered.
+        """
+        is_too_much = (
+            self._names_pinned[key] >= limits.pins_per_key_max or len(self.pins) >= limits.pins_max
+        )
+        return None if fold(name) in self.pins or is_too_much else self.pin(name, key)
+
+    def verify(self, author: MailboxKey, name: str) -> Verified:
+        """Judge the origin of a letter."""
         pin = self.pins.get(fold(name))
         if pin is None:
-            return (Verified.FIRST_CONTACT, self.pin(name, author))
-        return (Verified.PINNED if pin.key == author else Verified.CHANGED, None)
+            return Verified.FIRST_CONTACT
+        return Verified.PINNED if pin.key == author else Verified.CHANGED
 
     def owe_shown(self, letters: tuple[ShownLetter, ...]) -> None:
         """Remember that these letters' authors are to be told that they were shown."""
         for letter in letters:
-            self._untold.setdefault(letter.author, {})[letter.message_id] = letter
+            owed = self._untold.setdefault(letter.author, {})
+            owed[letter.message_id] = letter
+            if len(owed) > limits.untold_per_author_max:
+                del owed[next(iter(owed))]
 
     def untold(self, author: MailboxKey) -> tuple[ShownLetter, ...]:
-        """Return what `author` has not confirmed hearing of, bounded by one packet."""
-        owed = self._untold.get(author, {})
-        return tuple(owed.values())[: limits.ack_items_max]
+        """Return what `author` has not confirmed hearing of."""
+        return tuple(self._untold.get(author, {}).values())
 
     def told(self, author: MailboxKey, message_ids: tuple[MessageId, ...]) -> None:
         """The author has recorded that these were shown."""

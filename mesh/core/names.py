@@ -1,6 +1,6 @@
 """Whom a name means (PROTOCOL.md NAME-1 to NAME-6)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mesh.core.roster import Roster, Seen
@@ -29,13 +29,13 @@ def resolve(
     """Decide who gets a message made `age_s` ago; None while nobody is known by that name."""
     if address.fingerprint_prefix:
         return _resolve_exact(address, pins=pins, roster=roster)
-    forwarding = roster.forwarding(address.name, age_s=age_s, now=now)
+    pin = pins.get(fold(address.name))
+    named = roster.named(address.name)
+    forwarding = _forwarding(roster.forwarding(address.name, age_s=age_s, now=now), named, pin)
     if forwarding is not None:
         card = forwarding.card
         return Resolution(card.key, card.name, forwarded_from=address.name)
-    named = roster.named(address.name)
     live = sorted((s for s in named if roster.is_live(s)), key=_claim_order)
-    pin = pins.get(fold(address.name))
     if pin is not None and not _moved_on(pin, roster):
         if live and all(s.card.key != pin.key for s in live):
             return Resolution(live[0].card.key, live[0].card.name, is_changed=True)
@@ -46,6 +46,22 @@ def resolve(
         latest = max(named, key=lambda s: (s.seen_at, s.card.key))
         return Resolution(latest.card.key, latest.card.name)
     return None
+
+
+def _forwarding(
+    claimants: Sequence[tuple[Seen, bool]], named: Sequence[Seen], pin: Pin | None
+) -> Seen | None:
+    """Choose who may forward a former name: anybody can claim to have had it.
+
+    The key pinned for the name may; without a pin, one that was alone seen under it; one that only
+    says so never while somebody else carries the name.
+    """
+    if pin is not None:
+        return next((seen for seen, _ in claimants if seen.card.key == pin.key), None)
+    if not claimants:
+        return None
+    first, is_witnessed = claimants[0]
+    return first if is_witnessed or not named else None
 
 
 def _resolve_exact(

@@ -40,6 +40,7 @@ from mesh.core.events import (
     Timeout,
     Trust,
 )
+from mesh.core.hints import MayDial
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
 from mesh.core.post import Post
@@ -66,23 +67,35 @@ from mesh.packet import (
 class Node:
     """One node. `random` is uniform in [0, 1) and the only source of chance.
 
-    `roster`, `problems` and `mailboxes` may be read between steps and must not be changed.
+    `may_dial` tells whether an endpoint that a member named may be dialled; discovery judges its
+    own. `roster`, `problems` and `mailboxes` may be read between steps and must not be changed.
     """
 
     def __init__(
-        self, greeting: Greeting, *, is_open: bool, random: Random, now: float = 0.0
+        self,
+        greeting: Greeting,
+        *,
+        is_open: bool,
+        random: Random,
+        now: float = 0.0,
+        may_dial: MayDial = lambda _: True,
     ) -> None:
         self._agenda: Agenda[Matter] = Agenda()
         self.roster = Roster(node=greeting.node, host=greeting.host)
         candidates = Candidates(curve=greeting.curve, agenda=self._agenda, random=random)
         self._candidates = candidates
         self._links = Links(
-            greeting, roster=self.roster, candidates=candidates, agenda=self._agenda
+            greeting,
+            roster=self.roster,
+            candidates=candidates,
+            agenda=self._agenda,
+            may_dial=may_dial,
         )
         self._post = Post(
             roster=self.roster, links=self._links, agenda=self._agenda, is_open=is_open
         )
         self._requests = Requests(roster=self.roster, post=self._post)
+        self._swept_at = now
         self._agenda.set(SweepDue(), now + limits.sweep_interval_s)
         self._agenda.set(ExchangeDue(), now + limits.peer_exchange_interval_s)
 
@@ -143,8 +156,8 @@ class Node:
                 out.changes.append((event.mailbox, MarkShown(event.letters)))
                 out.answers.append(Done(event.token, event.mailbox))
             case Rename():
-                self._requests.rename(event, now, out)
-                self._announce(now, out)
+                if self._requests.rename(event, now, out):
+                    self._announce(now, out)
             case Trust():
                 self._requests.trust(event, now, out)
             case _:
@@ -166,7 +179,8 @@ class Node:
             case MailboxReleased():
                 self._post.mailboxes.pop(event.key, None)
             case ProfileChanged():
-                self._post.mailboxes[event.key].profile = event.profile
+                if event.key in self._post.mailboxes:
+                    self._post.mailboxes[event.key].profile = event.profile
             case _:
                 assert_never(event)
         self._announce(now, out)
@@ -204,7 +218,7 @@ class Node:
     def _packet(self, link: LinkId, packet: Packet, now: float, out: EffectsDraft) -> None:
         match packet:
             case Hello():
-                self._links.greet(link, packet, now, out)
+                self._changed(self._links.greet(link, packet, now, out), now, out)
             case Welcome():
                 self._changed(self._links.welcome(link, packet, now, out), now, out)
             case Announce():
@@ -229,11 +243,11 @@ class Node:
             case Ack():
                 self._post.take_ack(link, packet, now, out)
             case Gap():
-                self._post.take_gap(packet, now, out)
+                self._post.take_gap(link, packet, now, out)
             case Noted():
-                self._post.take_noted(packet, out)
+                self._post.take_noted(link, packet, out)
             case Peers():
-                self._links.hints(packet, now)
+                self._links.hints(link, packet, now)
             case Ping():
                 out.packets.append((link, Pong(packet.token)))
             case Pong():
@@ -253,7 +267,7 @@ class Node:
                 case AwayDue():
                     self._changed(self._links.away_due(matter.node, now, out), now, out)
                 case SweepDue():
-                    self._changed(self._links.sweep(now, out), now, out)
+                    self._sweep(now, out)
                     self._agenda.set(matter, now + limits.sweep_interval_s)
                 case ExchangeDue():
                     self._links.exchange(out)
@@ -264,6 +278,15 @@ class Node:
                     self._post.stream_due(matter, now, out)
                 case _:
                     assert_never(matter)
+
+    def _sweep(self, now: float, out: EffectsDraft) -> None:
+        late_s = now - self._swept_at - limits.sweep_interval_s
+        self._swept_at = now
+        if late_s > limits.sweep_interval_s:
+            # We were asleep or stuck ourselves, so the silence proves nothing.
+            self._links.resumed(now, out)
+        else:
+            self._changed(self._links.sweep(now, out), now, out)
 
     def _changed(self, keys: list[MailboxKey], now: float, out: EffectsDraft) -> None:
         if keys:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from mesh import limits
 from mesh.core.agenda import Agenda, ExpiryDue, Matter, StreamDue
 from mesh.core.changes import (
-    Change,
     MarkTold,
     PutPin,
     SettleOutbox,
@@ -24,7 +23,7 @@ from mesh.core.names import resolve
 from mesh.core.outbox import Owed, Stream
 from mesh.core.roster import Roster
 from mesh.core.snapshot import ShownLetter, StreamKey
-from mesh.model import Address, LinkId, MailboxKey, Presence, State, Verified, Why, fold
+from mesh.model import Address, Card, LinkId, MailboxKey, Presence, State, Verified, Why, fold
 from mesh.packet import Ack, AckItem, Gap, Mail, MailItem, Noted, Verdict
 
 
@@ -108,7 +107,8 @@ class Post:
             self._end(mailbox, owed, State.EXPIRED, Why.NONE, out)
         deadline = mailbox.outbox.next_expiry()
         if deadline is not None:
-            self._agenda.set(ExpiryDue(key), deadline)
+            # Each round looks at every letter, so there may not be a round for each letter.
+            self._agenda.set(ExpiryDue(key), max(deadline, now + limits.expiry_interval_s))
         for stream in mailbox.outbox.streams.values():
             self._pump(mailbox, stream, now, out)
 
@@ -119,7 +119,7 @@ class Post:
             return
         shown = [item for item in ack.items if item.verdict is Verdict.SHOWN]
         if mailbox.incarnation != ack.incarnation:
-            # Of a life this mailbox has lost: nothing to record, but the recipient may stop telling.
+            # Of a life this mailbox has lost: nothing to record, but the recipient may stop.
             self._noted(link, mailbox, ack.recipient, shown, out)
             return
         stream = mailbox.outbox.streams.get(ack.recipient)
@@ -134,11 +134,16 @@ class Post:
             out.receipts.append(receipt)
         self._noted(link, mailbox, ack.recipient, shown, out)
 
-    def take_gap(self, gap: Gap, now: float, out: EffectsDraft) -> None:
+    def take_gap(self, link: LinkId, gap: Gap, now: float, out: EffectsDraft) -> None:
         """The recipient missed a letter: go back, but not for each report of the same gap."""
+        if not self._links.proves(link, gap.recipient):
+            out.notices.append(Notice(Severity.WARNING, f"gap of an unproven agent on {link}"))
+            return
         mailbox = self.mailboxes.get(gap.author)
         stream = mailbox.outbox.streams.get(gap.recipient) if mailbox else None
-        if mailbox is None or stream is None or now < stream.gaps_ignored_until:
+        if mailbox is None or stream is None or mailbox.incarnation != gap.incarnation:
+            return
+        if now < stream.gaps_ignored_until:
             return
         stream.gaps_ignored_until = now + limits.gap_pause_s
         stream.go_back()
@@ -148,7 +153,8 @@ class Post:
 
     def take_mail(self, link: LinkId, mail: Mail, out: EffectsDraft) -> None:
         """Put letters into inboxes and answer for each (PROTOCOL.md IN-1 to IN-7)."""
-        if not self._links.proves(link, mail.author):
+        card = self._links.card(link, mail.author)
+        if card is None:
             out.notices.append(Notice(Severity.WARNING, f"mail by an unproven author on {link}"))
             return
         acks: dict[tuple[MailboxKey, StreamKey], list[AckItem]] = {}
@@ -161,7 +167,7 @@ class Post:
             stream = (mailbox.key, (item.letter.author, item.letter.incarnation))
             if stream in stopped:
                 continue
-            order, answer = self._take(mailbox, item, out)
+            order, answer = self._take(mailbox, item, card, out)
             if answer is not None:
                 acks.setdefault(stream, []).append(answer)
             if order is Order.GAP or (answer and answer.verdict is Verdict.LATER):
@@ -183,33 +189,43 @@ class Post:
         for author, letters in by_author.items():
             self._tell_shown(mailbox, author, tuple(letters), out)
 
-    def take_noted(self, noted: Noted, out: EffectsDraft) -> None:
-        """An author has recorded what was shown; tell it the rest, if any."""
+    def take_noted(self, link: LinkId, noted: Noted, out: EffectsDraft) -> None:
+        """An author has recorded what was shown."""
+        if not self._links.proves(link, noted.author):
+            out.notices.append(Notice(Severity.WARNING, f"note of an unproven author on {link}"))
+            return
         mailbox = self.mailboxes.get(noted.recipient)
         if mailbox is None:
             return
         mailbox.told(noted.author, noted.message_ids)
         out.changes.append((mailbox.key, MarkTold(noted.author, noted.message_ids)))
-        if len(noted.message_ids) == limits.ack_items_max:
-            self._tell_shown(mailbox, noted.author, mailbox.untold(noted.author), out)
 
     def _take(
-        self, mailbox: Mailbox, item: MailItem, out: EffectsDraft
+        self, mailbox: Mailbox, item: MailItem, card: Card, out: EffectsDraft
     ) -> tuple[Order, AckItem | None]:
         letter = item.letter
-        verified, pin = mailbox.verify(letter.author, letter.author_name)
+        has_name = card.is_called(letter.author_name)
         if self._is_open:
             verified = Verified.OPEN
+        elif has_name:
+            verified = mailbox.verify(letter.author, letter.author_name)
+        else:
+            verified = Verified.CHANGED
         taken = mailbox.inbox.take(item, verified)
-        changes: list[Change] = list(taken.changes)
-        if pin is not None:
-            changes.append(PutPin(pin))
-        out.changes.extend((mailbox.key, change) for change in changes)
+        out.changes.extend((mailbox.key, change) for change in taken.changes)
         if taken.is_new:
             out.arrivals.append(Arrival(mailbox.key, letter, item.body, verified))
+            if has_name:
+                self.pin_new(mailbox, letter.author_name, letter.author, out)
         return (taken.order, taken.ack)
 
     # Both.
+
+    def pin_new(self, mailbox: Mailbox, name: str, key: MailboxKey, out: EffectsDraft) -> None:
+        """Remember whom a name meant at first contact."""
+        pin = mailbox.pin_new(name, key)
+        if pin is not None:
+            out.changes.append((mailbox.key, PutPin(pin)))
 
     def _pump(
         self,
@@ -250,9 +266,7 @@ class Post:
                     continue
                 bound = mailbox.outbox.bind(owed, found.key, found.name)
                 out.changes.extend((mailbox.key, change) for change in bound)
-                if fold(found.name) not in mailbox.pins:
-                    pin = mailbox.pin(found.name, found.key)
-                    out.changes.append((mailbox.key, PutPin(pin)))
+                self.pin_new(mailbox, found.name, found.key, out)
                 touched.add(found.key)
         for key in sorted(touched):
             stream = mailbox.outbox.stream(key)

@@ -7,7 +7,7 @@ from mesh.core.changes import Change, PutName, PutOutbox, PutPin
 from mesh.core.effects import Accepted, Denied, Done, EffectsDraft, RecipientState
 from mesh.core.events import Broadcast, Draft, Rename, Submit, Token, Trust
 from mesh.core.mailbox import Mailbox
-from mesh.core.names import Resolution, resolve
+from mesh.core.names import resolve
 from mesh.core.outbox import Owed
 from mesh.core.post import Post
 from mesh.core.roster import Roster, Seen
@@ -34,38 +34,39 @@ class Requests:
         """Accept a message to one recipient, known or not."""
         mailbox = self._post.mailboxes[event.mailbox]
         found = resolve(event.to, pins=mailbox.pins, roster=self._roster, age_s=0.0, now=now)
-        if found is None:
-            target = _Target(event.to.name, None, event.to.fingerprint_prefix)
-        else:
+        target = _Target(event.to.name, None, event.to.fingerprint_prefix)
+        if found is not None:
             target = _Target(found.name, found.key, "", found.forwarded_from)
-            self._pin(mailbox, found, out)
-        self._accept(event.token, mailbox, [target], event.draft, now, out)
+        is_accepted = self._accept(event.token, mailbox, [target], event.draft, now, out)
+        if is_accepted and found is not None:
+            self._post.pin_new(mailbox, found.name, found.key, out)
 
     def broadcast(self, event: Broadcast, now: float, out: EffectsDraft) -> None:
         """Accept a message to every agent seen within the last day, the sender excepted."""
         mailbox = self._post.mailboxes[event.mailbox]
         self._accept(event.token, mailbox, self._everybody(mailbox, now), event.draft, now, out)
 
-    def rename(self, event: Rename, now: float, out: EffectsDraft) -> None:
-        """Give an agent another name, once an hour, and tell everybody once."""
+    def rename(self, event: Rename, now: float, out: EffectsDraft) -> bool:
+        """Give an agent another name, once an hour, and tell everybody once; false if denied."""
         mailbox = self._post.mailboxes[event.mailbox]
         if mailbox.renamed_at is not None:
             wait_s = limits.rename_interval_s - (now - mailbox.renamed_at)
             if wait_s > 0:
                 text = f"Rate limit: can rename again in {max(1, round(wait_s / 60))} minutes"
                 out.answers.append(Denied(event.token, "rate_limited", text, wait_s))
-                return
+                return False
         if self._is_taken(event.name, mailbox.key, now):
             text = f"The name {event.name} is in use by another live agent."
             out.answers.append(Denied(event.token, "name_in_use", text))
-            return
+            return False
         everybody = self._everybody(mailbox, now)
         if not self._has_room(event.token, mailbox, len(everybody), event.draft, out):
-            return
+            return False
         alias = mailbox.rename(event.name, now)
         out.changes.append((mailbox.key, PutName(event.name, alias)))
         self._put(mailbox, everybody, event.draft, now, out)
         out.answers.append(Done(event.token, mailbox.key))
+        return True
 
     def trust(self, event: Trust, now: float, out: EffectsDraft) -> None:
         """Accept another key for a name, and let waiting mail follow it."""
@@ -89,11 +90,12 @@ class Requests:
         draft: Draft,
         now: float,
         out: EffectsDraft,
-    ) -> None:
+    ) -> bool:
         if not self._has_room(token, mailbox, len(targets), draft, out):
-            return
+            return False
         states = self._put(mailbox, targets, draft, now, out)
         out.answers.append(Accepted(token, mailbox.key, draft.message_id, states))
+        return True
 
     def _has_room(
         self, token: Token, mailbox: Mailbox, letters: int, draft: Draft, out: EffectsDraft
@@ -132,14 +134,9 @@ class Requests:
             why = self._post.explain(mailbox, owed, now)
             state = RecipientState(target.to, target.key, State.QUEUED, why, target.forwarded_from)
             states.append(state)
-        put = PutOutbox(tuple(entries), draft.body)
-        out.changes.extend((mailbox.key, change) for change in (*reservations, put))
+        puts = [PutOutbox(tuple(entries), draft.body)] if entries else []
+        out.changes.extend((mailbox.key, change) for change in (*reservations, *puts))
         return tuple(states)
-
-    def _pin(self, mailbox: Mailbox, found: Resolution, out: EffectsDraft) -> None:
-        if fold(found.name) not in mailbox.pins:
-            pin = mailbox.pin(found.name, found.key)
-            out.changes.append((mailbox.key, PutPin(pin)))
 
     def _everybody(self, mailbox: Mailbox, now: float) -> list[_Target]:
         horizon = now - limits.broadcast_horizon_s
@@ -153,8 +150,8 @@ class Requests:
 
     def _is_taken(self, name: str, key: MailboxKey, now: float) -> bool:
         rivals = [s for s in self._roster.named(name) if s.card.key != key]
-        forwarding = self._roster.forwarding(name, age_s=0.0, now=now)
-        is_forwarded = forwarding is not None and forwarding.card.key != key
+        claimants = self._roster.forwarding(name, age_s=0.0, now=now)
+        is_forwarded = any(seen.card.key != key for seen, _ in claimants)
         return is_forwarded or any(self._roster.is_live(s) for s in rivals)
 
 

@@ -4,6 +4,7 @@ Only authenticated packets and the registry of this host get in here; discovery 
 that has gone stays in the roster as `away`, so that mail for it has an address.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -34,12 +35,17 @@ class Peer:
 
 @dataclass(slots=True)
 class Seen:
-    """An agent as last announced. `node` is None when no live node is known to hold its mailbox."""
+    """An agent as last announced. `node` is None when no live node is known to hold its mailbox.
+
+    `last_node` held it last. `former` are names under which this very node saw it, it alone.
+    """
 
     card: Card
     node: NodeId | None
     announced_at: float
     seen_at: float
+    last_node: NodeId
+    former: tuple[str, ...] = ()
 
     @property
     def claimed_at(self) -> float:
@@ -47,9 +53,13 @@ class Seen:
         return self.announced_at - self.card.claimed_s
 
     def forwards(self, alias: Alias, *, age_s: float, now: float) -> bool:
-        """Whether a message made `age_s` ago and addressed to `alias` belongs to this agent."""
+        """Whether a message made `age_s` ago and addressed to `alias` belongs to this agent.
+
+        Nobody can have a name forwarded for longer than the protocol lets it.
+        """
         passed_s = now - self.announced_at
-        return passed_s - alias.until_s <= age_s <= alias.since_s + passed_s
+        until_s = min(alias.until_s, limits.alias_s - alias.since_s)
+        return passed_s - until_s <= age_s <= alias.since_s + passed_s
 
 
 class Roster:
@@ -74,14 +84,19 @@ class Roster:
         """Return every agent that carries `name` now."""
         return [self._agents[key] for key in sorted(self._by_name.get(fold(name), ()))]
 
-    def forwarding(self, name: str, *, age_s: float, now: float) -> Seen | None:
-        """Return the agent that once was `name` and gets mail made `age_s` ago under it."""
-        for key in sorted(self._by_alias.get(fold(name), ())):
-            seen = self._agents[key]
-            for alias in seen.card.aliases:
-                if fold(alias.name) == fold(name) and seen.forwards(alias, age_s=age_s, now=now):
-                    return seen
-        return None
+    def forwarding(self, name: str, *, age_s: float, now: float) -> list[tuple[Seen, bool]]:
+        """Return who says that it once was `name` and gets mail made `age_s` ago under it.
+
+        The flag tells whether this node saw it, and nobody else, under that name; such come first.
+        """
+        wanted = fold(name)
+        claimants = [
+            (seen, wanted in seen.former)
+            for seen in map(self._agents.__getitem__, sorted(self._by_alias.get(wanted, ())))
+            for alias in seen.card.aliases
+            if fold(alias.name) == wanted and seen.forwards(alias, age_s=age_s, now=now)
+        ]
+        return sorted(claimants, key=lambda claimant: not claimant[1])
 
     def matching(self, name: str, prefix: str) -> list[Seen]:
         """Return the agents called `name` whose fingerprint begins with `prefix`."""
@@ -106,7 +121,8 @@ class Roster:
     def announce(self, node: NodeId, cards: Iterable[Card], now: float) -> list[MailboxKey]:
         """Take over all that `node` holds; return the keys whose entry changed.
 
-        A card with a lower claim than the one known is stale and ignored.
+        A card with a lower claim than the one known is stale and ignored; so is a newcomer's when
+        there is no room, except on this very node.
         """
         announced: set[MailboxKey] = set()
         changed: list[MailboxKey] = []
@@ -115,18 +131,24 @@ class Roster:
             old = self._agents.get(card.key)
             if old is not None and old.node not in {node, None} and old.card.claim > card.claim:
                 continue
+            if old is None and not self._has_room() and node != self.node:
+                continue
             if old is None or old.card != card or old.node != node:
                 changed.append(card.key)
-            self._put(Seen(card=card, node=node, announced_at=now, seen_at=now))
-        changed.extend(self._leave(node, keep=announced))
-        return changed
+            former = self._former(old, card.name) if old is not None else ()
+            self._put(Seen(card, node, now, now, last_node=node, former=former))
+        gone = self._leave(node, keep=announced)
+        self._forget_most(node)
+        return [*changed, *gone]
 
-    def touch(self, node: NodeId, now: float) -> None:
-        """Note that `node` was heard just now."""
+    def touch(self, node: NodeId, now: float) -> bool:
+        """Note that `node` was heard just now; return whether it was suspect until then."""
         peer = self.peers.get(node)
-        if peer is not None:
-            peer.heard_at = now
-            peer.is_suspect = False
+        if peer is None:
+            return False
+        peer.heard_at = now
+        was_suspect, peer.is_suspect = peer.is_suspect, False
+        return was_suspect
 
     def drop_peer(self, node: NodeId, now: float) -> list[MailboxKey]:
         """Forget a node that has gone; its agents become away. Return their keys."""
@@ -142,6 +164,36 @@ class Roster:
         gone = [k for k, s in self._agents.items() if s.node is None and s.seen_at < horizon]
         for key in gone:
             self._unindex(self._agents.pop(key))
+
+    def _has_room(self) -> bool:
+        """Whether one more agent fits, perhaps in place of one that is away.
+
+        The node that left most agents behind loses its oldest, so that inventing agents drives out
+        none but one's own.
+        """
+        if len(self._agents) < limits.agents_max:
+            return True
+        away = [seen for seen in self._agents.values() if seen.node is None]
+        if not away:
+            return False
+        left_behind = Counter(seen.last_node for seen in away)
+        worst = max(away, key=lambda seen: (left_behind[seen.last_node], -seen.seen_at))
+        self._forget_most(worst.last_node, keep=left_behind[worst.last_node] // 2)
+        return True
+
+    def _forget_most(self, node: NodeId, *, keep: int = limits.agents_away_per_node_max) -> None:
+        """Keep only the newest of the away agents that `node` held last."""
+        away = [s for s in self._agents.values() if s.node is None and s.last_node == node]
+        if len(away) > keep:
+            away.sort(key=lambda seen: (seen.seen_at, seen.card.key))
+            for seen in away[: len(away) - keep]:
+                self._unindex(self._agents.pop(seen.card.key))
+
+    def _former(self, old: Seen, name: str) -> tuple[str, ...]:
+        was = fold(old.card.name)
+        if fold(name) == was or len(self._by_name[was]) > 1:
+            return old.former
+        return (*(f for f in old.former if f != was), was)[-limits.former_names_max :]
 
     def _leave(self, node: NodeId, *, keep: set[MailboxKey]) -> list[MailboxKey]:
         gone = [k for k, s in self._agents.items() if s.node == node and k not in keep]
@@ -160,7 +212,14 @@ class Roster:
             self._by_alias.setdefault(fold(alias.name), set()).add(key)
 
     def _unindex(self, seen: Seen) -> None:
-        key = seen.card.key
-        self._by_name[fold(seen.card.name)].discard(key)
+        _discard(self._by_name, seen.card.name, seen.card.key)
         for alias in seen.card.aliases:
-            self._by_alias[fold(alias.name)].discard(key)
+            _discard(self._by_alias, alias.name, seen.card.key)
+
+
+def _discard(index: dict[str, set[MailboxKey]], name: str, key: MailboxKey) -> None:
+    keys = index.get(fold(name))
+    if keys is not None:
+        keys.discard(key)
+        if not keys:
+            del index[fold(name)]

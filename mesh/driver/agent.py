@@ -12,6 +12,7 @@ from mesh.core.events import Broadcast, Draft, Event, ProfileChanged, Shown, Sub
 from mesh.core.mailbox import Mailbox
 from mesh.core.snapshot import ShownLetter
 from mesh.driver import contents
+from mesh.driver.bell import Ear
 from mesh.driver.contents import Options
 from mesh.driver.desk import Desk, Outcome
 from mesh.driver.receipt import Receipt, SharedCommand, SharedFile
@@ -272,13 +273,18 @@ class Agent:
         peek: bool = False,
         history: bool = False,
         search: str | None = None,
+        after_row: int = 0,
         body_bytes_max: int = 32 * limits.MIB,
     ) -> Page:
-        """Read as `check` does, bounded by `body_bytes_max`; the page says how much is left."""
+        """Read as `check` does, bounded by `body_bytes_max`; the page says how much is left.
+
+        `after_row` leaves out messages up to that `row`.
+        """
         query = InboxQuery(
             unread_only=not history,
             author_name=fold(parse_address(sender).name) if sender else "",
             since_ms=contents.parse_since(since) if since else None,
+            after_row=after_row,
             words=tuple((search or "").split()),
             limit=contents.check_limit(limit),
             body_bytes_max=body_bytes_max,
@@ -293,6 +299,10 @@ class Agent:
         if not peek and not history:
             await self.mark_shown(page.messages)
         return page
+
+    def arrivals(self) -> Ear:
+        """Begin to listen: between enter and exit, `wait` returns for mail that has arrived."""
+        return self._node.desk.arrival_bell(self._key).listen()
 
     async def mark_shown(self, messages: Iterable[Message]) -> None:
         """Mark messages as shown; their authors are told."""
@@ -392,6 +402,7 @@ class Agent:
         return lambda token: Submit(token, self._key, address, draft)
 
     def _request(self, make: Callable[[Token], Event]) -> asyncio.Future[Outcome]:
+        self._node.mailbox(self._key)
         return self._node.desk.request(self._node.post, make)
 
     async def _submit(self, future: asyncio.Future[Outcome]) -> Receipt:

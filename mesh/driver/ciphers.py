@@ -116,6 +116,13 @@ class Ciphers:
             return ([self._take_hello(link, encoded[0], mesh_keys, is_door=is_door)], 0)
         return ([self._take_welcome(cipher, encoded[0])], 0)
 
+    def retire_previous(self) -> list[LinkId]:
+        """Accept the current secret only from now on; return the links that an older one made."""
+        self._mesh_keys = self._mesh_keys[:1]
+        return [
+            link for link, cipher in self._links.items() if cipher.mesh_keys not in self._mesh_keys
+        ]
+
     def is_open(self, link: LinkId) -> bool:
         """Whether packets can be sealed for `link`."""
         cipher = self._links.get(link)

@@ -32,6 +32,7 @@ class Desk:
         self.roster_bell = Bell()
         self._on_link_lost = on_link_lost
         self._tokens = itertools.count(1)
+        self._closed: MeshError | None = None
         self._open: dict[Token, asyncio.Future[Outcome]] = {}
         self._followed: WeakValueDictionary[tuple[MailboxKey, MessageId], Receipt] = (
             WeakValueDictionary()
@@ -48,7 +49,12 @@ class Desk:
         """Post an event that will be answered; the future ends with its answer.
 
         Cancelling whoever waits for it does not undo the request.
+
+        Raises:
+            MeshError: the node has ended.
         """
+        if self._closed is not None:
+            raise self._closed
         token = Token(next(self._tokens))
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._open[token] = future
@@ -56,12 +62,15 @@ class Desk:
         return future
 
     def close(self, error: MeshError) -> None:
-        """Fail everything that is still open: the node has ended."""
+        """Fail everything that is still open, and wake who waits: the node has ended."""
+        self._closed = error
         for future in self._open.values():
             if not future.done():
                 future.set_exception(error)
                 future.exception()
         self._open.clear()
+        for bell in (self.roster_bell, *self._arrival_bells.values()):
+            bell.ring()
 
     # What the engine calls.
 

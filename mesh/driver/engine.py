@@ -9,7 +9,7 @@ looked up there before its sender is told anything.
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from mesh import limits
@@ -18,20 +18,18 @@ from mesh.core.events import (
     Event,
     LinkLost,
     Loss,
-    MailboxReleased,
-    MailboxTaken,
     PacketReceived,
     Resumed,
     Timeout,
 )
 from mesh.core.link import SELF_LINK
 from mesh.core.node import Node
-from mesh.core.snapshot import MailboxSnapshot
 from mesh.driver.bell import Bell
 from mesh.driver.ciphers import Ciphers
 from mesh.driver.clock import SleepWatch, now_s
 from mesh.driver.merge import Merged
 from mesh.driver.outbound import Outbound
+from mesh.driver.recovery import DiskWatch, Recovery, Reopen
 from mesh.driver.stores import Stores
 from mesh.errors import PeerError, StoreError
 from mesh.model import LinkId, MailboxKey
@@ -68,10 +66,6 @@ class Listener(Protocol):
         ...
 
 
-Reopen = Callable[[MailboxKey], MailboxSnapshot]
-"""Closes and opens the store of a mailbox; runs on the store thread."""
-
-
 class Engine:
     """Drives one core. Events may be posted from the event loop's thread only."""
 
@@ -85,6 +79,7 @@ class Engine:
         stores: Stores,
         listener: Listener,
         reopen: Reopen,
+        disk: DiskWatch,
     ) -> None:
         self.core = core
         self.drops: Counter[str] = Counter()
@@ -93,7 +88,14 @@ class Engine:
         self._outbound = outbound
         self._stores = stores
         self._listener = listener
-        self._reopen = reopen
+        self.recovery = Recovery(
+            core,
+            stores=stores,
+            reopen=reopen,
+            post_first=self._put_first,
+            report=self._report,
+            disk=disk,
+        )
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -147,6 +149,13 @@ class Engine:
             for event in await discovery.watch():
                 self.post(event)
 
+    def retire_previous(self) -> None:
+        """Understand the current secret only, and end the links that an older one made."""
+        for link in self._ciphers.retire_previous():
+            self._ciphers.drop(link)
+            self._transport.close_link(link)
+            self.post(LinkLost(link, Loss.CLOSED))
+
     async def _sleep(self) -> float | None:
         due_at = self.core.next_deadline()
         delay_s = None if due_at is None else max(0.0, due_at - now_s())
@@ -161,6 +170,8 @@ class Engine:
         waiting = len(self._events)
         merged = self._step_all()
         taken = waiting - len(self._events)
+        if merged.transmissions and not self.recovery.disk.is_trusted():
+            merged.hold_back()
         await self._outbound.at_once(merged)
         failed: dict[MailboxKey, StoreError] = {}
         if merged.changes:
@@ -197,33 +208,11 @@ class Engine:
         self._listener.receipts(r for r in merged.receipts if r.mailbox not in failed)
         if merged.roster_changed:
             self._listener.roster_changed()
-        for key, error in failed.items():
-            _log.error("commit failed: %s", error)
-            answers = [a for a in merged.answers if not isinstance(a, Denied) and a.mailbox == key]
-            await self._recover(key, error, answers)
-
-    async def _recover(
-        self, key: MailboxKey, error: StoreError, answers: list[Accepted | Done]
-    ) -> None:
-        """Go on from what the disk holds, and tell each sender what it says of the message."""
-        mailbox = self.core.mailboxes.get(key)
-        if mailbox is None:  # Released in this very tick; its next holder asks the disk.
-            for answer in answers:
-                self._report_uncertain(answer, error)
-            return
-        try:
-            snapshot = await self._stores.run(lambda: self._reopen(key))
-        except StoreError as exc:
-            _log.error("mailbox %s cannot be opened again: %s", mailbox.name, exc)
-            for answer in answers:
-                self._report_uncertain(answer, error)
-            self._put_first(MailboxReleased(key))
-            return
-        for answer in answers:
-            is_there = isinstance(answer, Accepted) and await self._is_stored(key, answer)
-            self._listener.answered(answer, None if is_there else error)
-        taken = MailboxTaken(snapshot, mailbox.is_live, mailbox.profile)
-        self._put_first(MailboxReleased(key), taken)
+        for key in merged.changes:
+            if key in failed:
+                await self.recovery.recover(key, failed[key], merged)
+            else:
+                self.recovery.succeeded(key)
 
     def _put_first(self, *events: Event) -> None:
         """Let the core forget what the disk does not have before it decides anything else."""
@@ -231,12 +220,10 @@ class Engine:
         self._posted += len(events)
         self._wake.set()
 
-    async def _is_stored(self, key: MailboxKey, answer: Accepted) -> bool:
-        found = await self._stores.use(key, lambda store: store.receipts(answer.message_id))
-        return bool(found)
-
-    def _report_uncertain(self, answer: Accepted | Done, error: StoreError) -> None:
-        if isinstance(answer, Accepted):
+    def _report(
+        self, answer: Accepted | Done, error: StoreError | None, *, uncertain: bool
+    ) -> None:
+        if uncertain and isinstance(answer, Accepted) and error is not None:
             self._listener.uncertain(answer, error)
         else:
             self._listener.answered(answer, error)

@@ -69,7 +69,8 @@ class Holding:
         self._held: dict[MailboxKey, Held] = {}
         self._foreign: set[str] = set()
         self._look = asyncio.Event()
-        self._dropping = asyncio.Lock()
+        self._moving = asyncio.Lock()
+        self._is_ending = False
 
     @property
     def names(self) -> list[str]:
@@ -101,13 +102,18 @@ class Holding:
         own = next((h for h in self._held.values() if fold(h.store.name) == fold(name)), None)
         if own is not None:
             own.is_live = True
-            return await self._retake(own, profile)
+            if await self._retake(own, profile):
+                return own.signer.key
         deadline = asyncio.get_running_loop().time() + _TAKE_TIMEOUT_S
-        while (held := await self._stores.run(lambda: self._open(name, is_live=True))) is None:
-            is_staying = await self._ask_to_release(name)
-            if is_staying or asyncio.get_running_loop().time() >= deadline:
+        while (held := await self._open_whole(name, is_live=True)) is None:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    is_staying = await self._ask_to_release(name)
+                    await asyncio.sleep(0 if is_staying else _TAKE_PAUSE_S)
+            except TimeoutError:  # It may be stopped, as by Ctrl-Z: then it lets go of nothing.
+                is_staying = True
+            if is_staying:
                 raise NameInUseError(await self._stores.run(lambda: self._who_holds(name)))
-            await asyncio.sleep(_TAKE_PAUSE_S)
         return await self._add(held, profile)
 
     async def release(self, name: str) -> bool:
@@ -115,17 +121,20 @@ class Holding:
         for key, held in list(self._held.items()):
             if fold(held.store.name) == fold(name) and not held.is_live:
                 await self._drop(key)
-                return True
+                return key not in self._held
         return False
 
     async def release_all(self) -> None:
-        """Give up everything; the node is about to end."""
+        """Give up everything and tend nothing more; the node is about to end."""
+        self._is_ending = True
         for key in list(self._held):
             await self._drop(key)
 
     def reopen(self, key: MailboxKey) -> MailboxSnapshot:
         """Open a mailbox's store again after a failed commit. Runs on the store thread."""
-        held = self._held[key]
+        held = self._held.get(key)
+        if held is None:
+            raise StoreError("This mailbox is not held by this process any more.")
         held.store.close()
         held.store = self._open_store(held.directory, held.signer, name=None, take=False)
         self._stores.add(key, held.store)
@@ -167,7 +176,7 @@ class Holding:
             self._look.clear()
 
     def _orphans(self) -> list[str]:
-        if len(self._held) > limits.tended_mailboxes_max:
+        if self._is_ending or len(self._held) > limits.tended_mailboxes_max:
             return []
         try:
             found = orphans(self._home)
@@ -179,7 +188,7 @@ class Holding:
 
     async def _try_to_tend(self, name: str) -> None:
         try:
-            held = await self._stores.run(lambda: self._open(name, is_live=False))
+            held = await self._open_whole(name, is_live=False)
         except ConfigError:
             self._foreign.add(name)
             return
@@ -187,8 +196,26 @@ class Holding:
             self._foreign.add(name)
             _log.warning("cannot tend %s: %s", name, exc)
             return
-        if held is not None:
+        if held is not None and self._is_ending:
+            await self._stores.run(lambda: _close(held))
+        elif held is not None:
             await self._add(held, Profile(host=host_label()))
+
+    async def _open_whole(self, name: str, *, is_live: bool) -> Held | None:
+        """Take and open a mailbox if it is free; if cancelled, give it up again."""
+        opened: list[Held] = []
+
+        def work() -> Held | None:
+            held = self._open(name, is_live=is_live)
+            opened.extend([held] if held else [])
+            return held
+
+        try:
+            return await self._stores.run(work)
+        except asyncio.CancelledError:
+            # The one thread has done `work` before this.
+            await self._stores.run(lambda: _close_all(opened))
+            raise
 
     def _open(self, name: str, *, is_live: bool) -> Held | None:
         directory = MailboxDirectory.take(self._home, name, node=self._node.hex())
@@ -221,28 +248,32 @@ class Holding:
 
     async def _add(self, held: Held, profile: Profile) -> MailboxKey:
         key = held.signer.key
-        self._held[key] = held
-        self._stores.add(key, held.store)
-        snapshot = await self._stores.run(held.store.snapshot)
-        self._post(MailboxTaken(snapshot, held.is_live, profile))
+        async with self._moving:
+            self._held[key] = held
+            self._stores.add(key, held.store)
+            snapshot = await self._stores.run(held.store.snapshot)
+            self._post(MailboxTaken(snapshot, held.is_live, profile))
         self._changed()
         return key
 
-    async def _retake(self, held: Held, profile: Profile) -> MailboxKey:
-        """The agent of a mailbox we tend has come back in this very process."""
+    async def _retake(self, held: Held, profile: Profile) -> bool:
+        """The agent of a mailbox we tend is back in this process; False if it was just lost."""
         key = held.signer.key
-        self._post(MailboxReleased(key))
-        await self._settle()  # Nothing may be committed between the snapshot and its use.
-        snapshot = await self._stores.run(lambda: self.reopen(key))
-        self._post(MailboxTaken(snapshot, is_live=True, profile=profile))
+        async with self._moving:
+            if self._held.get(key) is not held:
+                return False
+            self._post(MailboxReleased(key))
+            await self._settle()  # Nothing may be committed between the snapshot and its use.
+            snapshot = await self._stores.run(lambda: self.reopen(key))
+            self._post(MailboxTaken(snapshot, is_live=True, profile=profile))
         self._changed()
-        return key
+        return True
 
     async def _drop(self, key: MailboxKey) -> None:
         """Give a mailbox up, wholly even if cancelled: half given up, nobody could have it."""
-        async with self._dropping:
+        async with self._moving:
             held = self._held.get(key)
-            if held is None:
+            if held is None or (held.is_live and not self._is_ending):
                 return
             self._post(MailboxReleased(key))
             try:
@@ -293,6 +324,11 @@ def _close(held: Held) -> None:
         held.store.close()
     finally:
         held.directory.release()
+
+
+def _close_all(opened: list[Held]) -> None:
+    for held in opened:
+        _close(held)
 
 
 def host_label() -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from mesh import limits
-from mesh.core.changes import Change, PutOutbox
+from mesh.core.changes import BindOutbox, Change, PutOutbox
 from mesh.core.effects import (
     Answer,
     Arrival,
@@ -13,7 +13,7 @@ from mesh.core.effects import (
     Receipt,
     Transmission,
 )
-from mesh.model import Incarnation, LinkId, MailboxKey
+from mesh.model import Incarnation, LinkId, MailboxKey, MessageId
 from mesh.packet import Ack, Packet
 from mesh.store.interface import StoredLetter
 
@@ -51,6 +51,9 @@ class Merged:
                 for entry in change.entries:
                     letter = StoredLetter(entry.row, entry.letter, change.body)
                     self.fresh[(key, entry.row)] = letter
+            elif isinstance(change, BindOutbox) and (key, change.row) in self.fresh:
+                unbound = self.fresh[(key, change.row)]
+                self.fresh[(key, change.row)] = replace(unbound, letter=change.letter)
         for transmission in effects.transmissions:
             self._transmit(transmission)
         for transmission in effects.transmissions_after:
@@ -63,6 +66,16 @@ class Merged:
         self.receipts += effects.receipts
         self.notices += effects.notices
         self.roster_changed = self.roster_changed or effects.roster_changed
+
+    def hold_back(self) -> None:
+        """Let all mail wait for the commit."""
+        self.transmissions_after = self.transmissions + self.transmissions_after
+        self.transmissions = []
+
+    def left_early(self) -> set[MessageId]:
+        """Return the messages of this tick that left before they were committed."""
+        rows = ((t.mailbox, row) for t in self.transmissions for row, _, _ in t.letters)
+        return {self.fresh[row].letter.message_id for row in rows if row in self.fresh}
 
     def _acknowledge(self, link: LinkId, mailbox: MailboxKey, packet: Packet) -> None:
         """Let verdicts of one stream share a packet, and so a signature."""

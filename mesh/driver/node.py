@@ -28,10 +28,13 @@ from mesh.driver.desk import Desk
 from mesh.driver.engine import Engine
 from mesh.driver.holding import Holding
 from mesh.driver.outbound import Outbound
+from mesh.driver.recovery import DiskWatch
 from mesh.driver.results import JsonObject, RosterEntry, Status
+from mesh.driver.rotation import Rotation
 from mesh.driver.stores import Stores
-from mesh.errors import ConfigError, StoreError, TransportError
+from mesh.errors import StoreError, TransportError
 from mesh.model import Kind, MailboxKey, NodeId, State, Why, fingerprint
+from mesh.net.addresses import is_on_loopback, told_by_member
 from mesh.net.interface import Discovery
 from mesh.net.mdns import Mdns
 from mesh.net.registry import LocalNode, Registry, lock_path
@@ -41,7 +44,7 @@ from mesh.packet import Greeting
 from mesh.store.home import Home
 from mesh.store.interface import StoredReceipt
 from mesh.store.locks import FileLock, is_held
-from mesh.wire.keys import MeshKeys, derive, open_keys
+from mesh.wire.keys import MeshKeys
 
 _log = logging.getLogger(__name__)
 _DOOR_RETRY_S = 5.0
@@ -67,6 +70,7 @@ class MeshNode:
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
         self._discoveries: list[Discovery] = []
+        self._rotation = Rotation(config)
         self._registry: Registry
         self._transport: ZmqTransport
         self._engine: Engine
@@ -92,7 +96,7 @@ class MeshNode:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if not any(task.done() for task in self._running):
+            if not any(map(_has_failed, self._running)):
                 await self._say_goodbye()
         finally:
             for task in self._running:
@@ -115,11 +119,12 @@ class MeshNode:
         """Return the core's view of a mailbox held by this node.
 
         Raises:
-            StoreError: it is not held any more.
+            StoreError: it is not held any more, or out of use until its disk works again.
         """
         mailbox = self.core.mailboxes.get(key)
         if mailbox is None:
-            raise StoreError("This mailbox is not held by this process any more.")
+            gone = StoreError("This mailbox is not held by this process any more.")
+            raise self._engine.recovery.trouble(key) or gone
         return mailbox
 
     def files_of(self, key: MailboxKey) -> Path:
@@ -184,7 +189,7 @@ class MeshNode:
             _log.warning("%s", report)
         lock = await self.stores.run(lambda: self._lock(home))
         stack.callback(_remove_lock, lock)
-        mesh_keys = await self.stores.run(self._derive_keys)
+        mesh_keys = await self.stores.run(lambda: self._rotation.derive(home))
         self._transport = await stack.enter_async_context(self._new_transport(home, mesh_keys))
         greeting = Greeting(
             version=PROTOCOL_VERSION,
@@ -193,7 +198,14 @@ class MeshNode:
             curve=self._transport.curve,
             endpoints=self._transport.endpoints,
         )
-        self.core = Node(greeting, is_open=config.mode == "open", random=random.random, now=now_s())
+        is_here = is_on_loopback(greeting.endpoints)
+        self.core = Node(
+            greeting,
+            is_open=config.mode == "open",
+            random=random.random,
+            now=now_s(),
+            may_dial=lambda endpoint: told_by_member(endpoint, is_loopback_allowed=is_here),
+        )
         self.holding = Holding(
             home,
             config=config,
@@ -208,27 +220,16 @@ class MeshNode:
         self._discoveries = [self._registry, *await self._enter_others()]
 
     def _open_home(self) -> Home:
+        check_start(self.config)
         home = Home.open(self.config.home, mesh=self.config.mesh)
         if self.config.mode == "secret":
             home.mark_secret_mode()
-        elif home.was_secret and not self.config.is_open_allowed:
-            raise ConfigError(
-                f"The state directory {home.path} was used with a secret; set IPC_SHARED_SECRET, "
-                "or say that open mode is meant with --open or IPC_OPEN=1."
-            )
         return home
 
     def _lock(self, home: Home) -> FileLock:
         lock = FileLock.acquire(lock_path(home.ensure_run(), self.id), content=b"")
         assert lock is not None, "a random name cannot be taken"
         return lock
-
-    def _derive_keys(self) -> list[MeshKeys]:
-        config = self.config
-        if config.secret is None:
-            return [open_keys(config.mesh)]
-        secrets = [config.secret, *([config.previous_secret] if config.previous_secret else [])]
-        return [derive(secret, mesh=config.mesh) for secret in secrets]
 
     def _new_transport(self, home: Home, mesh_keys: list[MeshKeys]) -> ZmqTransport:
         keys = Keys(
@@ -258,6 +259,7 @@ class MeshNode:
             stores=self.stores,
             listener=self.desk,
             reopen=self.holding.reopen,
+            disk=DiskWatch(self.config.home),
         )
 
     async def _enter_registry(self, home: Home) -> None:
@@ -305,7 +307,9 @@ class MeshNode:
         work: list[Coroutine[None, None, None]] = [
             engine.run(),
             engine.listen(),
+            engine.recovery.run(),
             self._control.serve(),
+            self._rotation.watch(self._retire_previous),
         ]
         work += [engine.discover(discovery) for discovery in self._discoveries]
         if self.config.tends:
@@ -313,6 +317,10 @@ class MeshNode:
             if self.config.port:
                 work.append(self._keep_door())
         return work
+
+    def _retire_previous(self) -> None:
+        self._transport.accept_only([keys.client.public for keys in self._rotation.keys])
+        self._engine.retire_previous()
 
     async def _keep_door(self) -> None:
         """Listen on the host's well-known port as soon as it is free."""
@@ -339,7 +347,7 @@ class MeshNode:
             f"{address} was refused {count} times: another secret or mesh"
             for address, count in self._transport.refusals().items()
         ]
-        return (*self.config.warnings, *problems)
+        return (*self.config.warnings, *self._rotation.problems, *problems)
 
     # Ending.
 
@@ -363,6 +371,21 @@ class MeshNode:
             await self._tasks.__aexit__(*reason)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from error
+
+
+def check_start(config: Config) -> None:
+    """Say early what would stop a node from starting; makes and changes nothing.
+
+    Raises:
+        ConfigError: the state directory must not be used, or not in this mode.
+    """
+    is_open = config.mode == "open" and not config.is_open_allowed
+    Home.inspect(config.home, is_open=is_open)
+
+
+def _has_failed(task: asyncio.Task[None]) -> bool:
+    """Whether a task ended otherwise than by having nothing left to do."""
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _remove_lock(lock: FileLock) -> None:

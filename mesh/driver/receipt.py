@@ -28,7 +28,8 @@ class Receipt:
         self.id = message_id
         self._states = {(s.key, s.to): s for s in states}
         self._at: dict[tuple[MailboxKey | None, str], datetime] = {}
-        self._changed = asyncio.Event()
+        # Made by the first who waits: most receipts are never waited for twice, many not at all.
+        self._changed: asyncio.Event | None = None
 
     @property
     def recipients(self) -> list[Recipient]:
@@ -61,8 +62,9 @@ class Receipt:
             old.to, recipient or old.key, state, why, old.forwarded_from
         )
         self._at[key] = datetime.now(UTC)
-        self._changed.set()
-        self._changed = asyncio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def wait(self, state: str, timeout_s: float) -> bool:
         """Wait until every recipient has got as far as `state`.
@@ -70,24 +72,36 @@ class Receipt:
         Returns False when time is up, or as soon as one recipient never will.
         """
         wanted = _RANK[State(state)]
+        outcome = self._outcome(wanted)
+        if outcome is not None:
+            return outcome
         try:
             async with asyncio.timeout(timeout_s):
-                while True:
-                    ranks = [_RANK[s.state] for s in self._states.values()]
-                    if all(rank >= wanted for rank in ranks):
-                        return True
-                    if any(rank < 0 for rank in ranks):
-                        return False
+                while outcome is None:
+                    if self._changed is None:
+                        self._changed = asyncio.Event()
                     await self._changed.wait()
+                    outcome = self._outcome(wanted)
         except TimeoutError:
             return False
+        return outcome
+
+    def _outcome(self, wanted: int) -> bool | None:
+        """Whether every recipient has got as far as `wanted`; None while that is open."""
+        lowest = min([_RANK[s.state] for s in self._states.values()], default=wanted)
+        if lowest >= wanted:
+            return True
+        return False if lowest < 0 else None
 
     def _key_of(self, recipient: MailboxKey | None) -> tuple[MailboxKey | None, str] | None:
         """A letter that waited for its recipient is still listed without a key."""
-        exact = next((k for k in self._states if k[0] == recipient), None)
-        if exact is not None:
-            return exact
-        return next((k for k in self._states if k[0] is None), None)
+        without = None
+        for key in self._states:
+            if key[0] == recipient:
+                return key
+            if key[0] is None and without is None:
+                without = key
+        return without
 
 
 class SharedFile:

@@ -20,6 +20,7 @@ class Stores:
 
     def __init__(self) -> None:
         self._stores: dict[MailboxKey, Store] = {}
+        self._is_closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
     async def __aenter__(self) -> Self:
@@ -31,6 +32,7 @@ class Stores:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._is_closed = True
         self._thread.shutdown(wait=True)
 
     def add(self, key: MailboxKey, store: Store) -> None:
@@ -41,8 +43,18 @@ class Stores:
         """Stop using the store of a mailbox; closing it is up to whoever opened it."""
         self._stores.pop(key, None)
 
+    def has(self, key: MailboxKey) -> bool:
+        """Whether the mailbox is still held."""
+        return key in self._stores
+
     async def run(self, work: Callable[[], T]) -> T:
-        """Run file work on the thread."""
+        """Run file work on the thread.
+
+        Raises:
+            StoreError: the node has ended, or whatever the work raises.
+        """
+        if self._is_closed:
+            raise StoreError("The node has ended.")
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def use(self, key: MailboxKey, work: Callable[[Store], T]) -> T:

@@ -7,7 +7,7 @@ ZeroMQ would do it on its one I/O thread and stall every link.
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,6 +90,8 @@ def is_dialable(host: str, *, is_loopback_allowed: bool) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return False
     if address.is_multicast or address.is_unspecified:
         return False
     if address.is_loopback:
@@ -97,6 +99,22 @@ def is_dialable(host: str, *, is_loopback_allowed: bool) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address.is_link_local:
         return address.scope_id is not None
     return address.is_private or address.is_link_local or address in _SHARED
+
+
+def is_on_loopback(endpoints: Iterable[str]) -> bool:
+    """Tell whether a node that listens at `endpoints` is met on the loopback."""
+    hosts = [found[0] for found in map(split_tcp_endpoint, endpoints) if found is not None]
+    return any(ipaddress.ip_address(host).is_loopback for host in hosts)
+
+
+def told_by_member(endpoint: str, *, is_loopback_allowed: bool) -> bool:
+    """Tell whether an endpoint may be dialled only because a member named it.
+
+    Paths of this file system may not, nor names, nor public addresses, nor the loopback where this
+    node is not met there itself: nobody shall point a node at services of its own machine.
+    """
+    found = split_tcp_endpoint(endpoint)
+    return found is not None and is_dialable(found[0], is_loopback_allowed=is_loopback_allowed)
 
 
 def plain_address(text: str) -> str:

@@ -32,6 +32,7 @@ if sys.platform == "win32":
 
 init_timeout_s: Final = 10.0
 _host_id_bytes: Final = 16
+_secret_mark: Final = "secret.used"
 _MACHINE_ID_FILES: Final = (
     Path("/etc/machine-id"),
     Path("/var/lib/dbus/machine-id"),
@@ -58,7 +59,7 @@ class Home:
             ConfigError: a link, another user's directory, not a directory, or on a network.
             StoreError: the disk refused.
         """
-        path = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100  (resolve would follow links)
+        path = _absolute(path)
         reports: list[str] = []
         try:
             _prepare(path, reports)
@@ -76,6 +77,28 @@ class Home:
         except OSError as exc:
             raise StoreError(f"The state directory {path} cannot be used: {exc}.") from exc
         return cls(path, mesh, host_id, tuple(reports))
+
+    @staticmethod
+    def inspect(path: Path, *, is_open: bool) -> None:
+        """Look for what would make `open` refuse the directory, without making or mending any.
+
+        `is_open`: it is to be used without a secret.
+
+        Raises:
+            ConfigError: a link, another user's, no directory, or used with a secret before.
+        """
+        path = _absolute(path)
+        try:
+            _check_owned(path, path.lstat())
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise ConfigError(f"The state directory {path} cannot be used: {exc}.") from exc
+        if is_open and (path / _secret_mark).exists():
+            raise ConfigError(
+                f"The state directory {path} was used with a secret; set IPC_SHARED_SECRET, "
+                "or say that open mode is meant with --open or IPC_OPEN=1."
+            )
 
     @property
     def run(self) -> Path:
@@ -104,7 +127,11 @@ class Home:
 
     @property
     def _secret_mark(self) -> Path:
-        return self.path / "secret.used"
+        return self.path / _secret_mark
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100  (resolve would follow links)
 
 
 def _prepare(path: Path, reports: list[str]) -> None:
@@ -113,19 +140,23 @@ def _prepare(path: Path, reports: list[str]) -> None:
     with suppress(FileExistsError):  # perhaps a link: looked at without following it
         path.mkdir(mode=private_directory_mode)
     found = path.lstat()
-    if stat.S_ISLNK(found.st_mode):
-        raise ConfigError(f"{path} is a symbolic link; a state directory must not be one.")
-    if not stat.S_ISDIR(found.st_mode):
-        raise ConfigError(f"{path} is not a directory.")
+    _check_owned(path, found)
     if sys.platform == "win32":  # the profile's access list protects it
         return
-    if found.st_uid != os.geteuid():
-        raise ConfigError(f"{path} belongs to another user (uid {found.st_uid}).")
     mode = stat.S_IMODE(found.st_mode)
     if mode != private_directory_mode:
         path.chmod(private_directory_mode)
         if mode & ~private_directory_mode:
             reports.append(f"The permissions of {path} were {mode:04o}; they are 0700 now.")
+
+
+def _check_owned(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise ConfigError(f"{path} is a symbolic link; a state directory must not be one.")
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigError(f"{path} is not a directory.")
+    if sys.platform != "win32" and found.st_uid != os.geteuid():
+        raise ConfigError(f"{path} belongs to another user (uid {found.st_uid}).")
 
 
 def tighten_file(path: Path, reports: list[str]) -> None:

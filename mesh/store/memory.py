@@ -161,7 +161,7 @@ class MemoryStore:
         body_bytes = remaining = 0
         is_full = query.limit <= 0
         for row, one in sorted(self.disk.inbox.items()):
-            if not self._matches(one, query, words):
+            if row <= query.after_row or not self._matches(one, query, words):
                 continue
             if messages and body_bytes + len(one.body) > query.body_bytes_max:
                 is_full = True

@@ -292,6 +292,9 @@ def _source(query: InboxQuery) -> tuple[str, list[Value]]:
     if query.since_ms is not None:
         where.append("created_ms > ?")
         arguments.append(query.since_ms)
+    if query.after_row:
+        where.append("row > ?")
+        arguments.append(query.after_row)
     index = " INDEXED BY inbox_unread" if query.unread_only else ""
     return (f"inbox{index} WHERE {' AND '.join(where)}", arguments)
 

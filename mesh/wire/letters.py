@@ -8,6 +8,7 @@ the end; what a reader does not know it ignores, but the signature covers it.
 """
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 from mesh import limits
@@ -52,6 +53,8 @@ _ADDRESS_CHARS_MAX: Final = limits.name_chars_max + 1 + 32
 # Longer chains than allowed must arrive, for only then can the recipient refuse them by name.
 _CHAIN_HOPS_MAX: Final = 2 * limits.chain_hops_max
 _CHAIN_HOP_BYTES_MAX: Final = 32
+# The same few names come with nearly every letter; an error is never kept.
+_NAMES_KEPT_MAX: Final = 256
 
 
 def encode(letter: Letter) -> bytes:
@@ -96,7 +99,7 @@ def decode(header: bytes) -> Letter:
         MailboxKey(octets(fields[2], 32)),
         name(fields[3]),
         Incarnation(octets(fields[4], 8)),
-        _address(fields[5]),
+        _checked_address(text(fields[5], _ADDRESS_CHARS_MAX)),
         None if fields[6] is None else MailboxKey(octets(fields[6], 32)),
         integer(fields[7], 0, INTEGER_MAX),
         seconds(fields[8], high_s=limits.ttl_s_max),
@@ -126,19 +129,24 @@ def name(value: object) -> str:
     Raises:
         MalformedError: something else.
     """
+    return _checked_name(text(value, limits.name_chars_max))
+
+
+@lru_cache(maxsize=_NAMES_KEPT_MAX)
+def _checked_name(value: str) -> str:
     try:
-        return check_name(text(value, limits.name_chars_max))
+        return check_name(value)
     except UsageError as exc:
         raise MalformedError("not a name") from exc
 
 
-def _address(value: object) -> str:
-    address = text(value, _ADDRESS_CHARS_MAX)
+@lru_cache(maxsize=_NAMES_KEPT_MAX)
+def _checked_address(value: str) -> str:
     try:
-        parse_address(address)
+        parse_address(value)
     except UsageError as exc:
         raise MalformedError("not an address") from exc
-    return address
+    return value
 
 
 def _kind(value: object) -> Kind:

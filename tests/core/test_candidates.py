@@ -1,0 +1,345 @@
+"""Whom to dial, where and when."""
+
+from typing import Any
+
+import pytest
+
+from mesh import limits
+from mesh.core.agenda import Agenda, DialDue, HandshakeDue, Matter
+from mesh.core.candidates import Candidate, Candidates
+from mesh.core.effects import Dial, EffectsDraft
+from mesh.core.events import LocalNodes, Loss, Sighted, Source
+from mesh.model import CurveKey, LinkId, NodeId
+from tests.core.samples import OTHER_NODE, THIRD_NODE, half
+
+OWN = CurveKey(b"m" * 32)
+SMALLER = CurveKey(b"a" * 32)
+LARGER = CurveKey(b"z" * 32)
+
+
+class Bench:
+    """Candidates with their agenda."""
+
+    def __init__(self) -> None:
+        self.agenda: Agenda[Matter] = Agenda()
+        self.candidates = Candidates(curve=OWN, agenda=self.agenda, random=half)
+
+    def sight(
+        self,
+        curve: CurveKey | None = LARGER,
+        *endpoints: str,
+        source: Source = Source.MDNS,
+        node: NodeId | None = None,
+        now: float = 0.0,
+    ) -> None:
+        self.candidates.sight(Sighted(source, curve, endpoints or ("tcp://x:1",), node), now)
+
+    def due(self, now: float) -> list[Matter]:
+        return list(self.agenda.take_due(now))
+
+    def dial(self, curve: bytes = LARGER, now: float = 0.0, **options: Any) -> list[Dial]:
+        out = EffectsDraft()
+        self.candidates.dial(curve, now, out, **{"is_linked": False, **options})
+        return out.dials
+
+    def succeed(self, link: int, node: NodeId = OTHER_NODE) -> list[LinkId]:
+        out = EffectsDraft()
+        given_up = self.candidates.succeed(LinkId(link), node, out)
+        assert out.closes == given_up
+        return given_up
+
+    def fail(self, link: int, now: float, loss: Loss = Loss.UNREACHABLE, **options: Any) -> None:
+        self.candidates.fail(LinkId(link), loss, now, **{"was_up": False, **options})
+
+    def known(self, curve: bytes = LARGER) -> Candidate:
+        found = self.candidates.candidate(curve)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_sighting_of_ourselves_or_without_an_endpoint_is_ignored(bench):
+    """PROTOCOL.md DISC-1."""
+    bench.sight(OWN)
+    bench.candidates.sight(Sighted(Source.MDNS, LARGER, ()), 0.0)
+    assert len(bench.candidates) == 0
+    assert bench.agenda.next_deadline() is None
+
+
+@pytest.mark.parametrize(
+    ("curve", "source", "delay_s"),
+    [
+        (LARGER, Source.MDNS, 0.0),
+        (SMALLER, Source.MDNS, limits.dial_delay_s),
+        (SMALLER, Source.REGISTRY, limits.dial_delay_s),
+        (None, Source.STATIC, 0.0),
+        (SMALLER, Source.STATIC, 0.0),
+        (LARGER, Source.EXCHANGE, 2 * limits.dial_delay_s),
+        (LARGER, Source.REMEMBERED, 2 * limits.dial_delay_s),
+    ],
+)
+def test_of_two_nodes_that_sight_each_other_one_dials_first(bench, curve, source, delay_s):
+    """PROTOCOL.md DISC-2."""
+    bench.sight(curve, source=source)
+    assert bench.agenda.next_deadline() == pytest.approx(delay_s)
+
+
+def test_a_static_peer_is_dialled_at_its_door_without_an_expectation(bench):
+    """PROTOCOL.md DISC-1."""
+    bench.sight(None, "tcp://door:1", source=Source.STATIC, node=OTHER_NODE)
+    assert bench.dial(b"tcp://door:1") == [Dial(LinkId(1), "tcp://door:1", None, None)]
+
+
+def test_endpoints_are_raced_and_the_losers_given_up(bench):
+    """PROTOCOL.md DISC-3."""
+    bench.sight(LARGER, "one", "two", "three", node=OTHER_NODE)
+    bench.due(0.0)
+    assert bench.dial() == [Dial(LinkId(1), "one", LARGER, OTHER_NODE)]
+    assert bench.agenda.next_deadline() == limits.race_interval_s
+    assert [d.endpoint for d in bench.dial(now=0.25)] == ["two"]
+    assert bench.candidates.target(LinkId(2)) == "two"
+    assert bench.succeed(2) == [LinkId(1)]
+    assert bench.known().endpoints == ("two", "one", "three")
+    assert bench.due(100.0) == []
+    assert bench.candidates.target(LinkId(1)) == ""
+
+
+def test_nobody_is_dialled_who_is_unknown_linked_or_ourselves(bench):
+    """PROTOCOL.md LINK-3, DISC-3."""
+    bench.sight()
+    assert bench.dial(SMALLER) == []
+    assert bench.dial(is_linked=True) == []
+    assert len(bench.dial()) == 1
+    bench.candidates.is_self(LinkId(1))
+    bench.candidates.is_self(LinkId(9))
+    bench.fail(1, 1.0)
+    assert bench.dial() == []
+
+
+def test_a_round_that_failed_is_repeated_after_a_pause(bench):
+    """PROTOCOL.md DISC-4."""
+    bench.sight(LARGER, "one", "two")
+    bench.due(0.0)
+    bench.dial()
+    bench.dial()
+    bench.fail(1, 1.0)
+    assert bench.dial(now=1.0) == []  # The other attempt is still running.
+    bench.fail(2, 2.0)
+    assert DialDue(LARGER) in bench.due(2.0)
+    assert bench.dial(now=2.0) == []
+    assert bench.agenda.next_deadline() == pytest.approx(2.0 + limits.dial_backoff_s_min)
+    assert [d.endpoint for d in bench.dial(now=3.0)] == ["one"]
+
+
+def test_a_link_that_was_up_is_redialled_after_a_short_pause(bench):
+    """PROTOCOL.md DISC-4: who welcomes and hangs up cannot keep a node busy."""
+    bench.sight()
+    bench.due(0.0)
+    bench.dial()
+    bench.succeed(1)
+    bench.fail(1, 10.0, Loss.CLOSED, was_up=True)
+    assert bench.agenda.next_deadline() == 10.0 + limits.dial_delay_s
+
+
+def test_what_is_not_an_attempt_of_ours_is_ignored(bench):
+    bench.fail(7, 0.0)
+    bench.candidates.release(LinkId(7))
+    assert bench.succeed(7) == []
+    assert bench.candidates.target(LinkId(7)) == ""
+    assert bench.agenda.next_deadline() is None
+
+
+def test_who_refuses_our_key_is_tried_rarely_until_it_has_a_new_endpoint(bench):
+    """PROTOCOL.md DISC-7."""
+    bench.sight()
+    bench.due(0.0)
+    bench.dial()
+    bench.fail(1, 1.0, Loss.REJECTED)
+    bench.due(1.0)
+    bench.dial(now=1.0)
+    rare_s = limits.dial_backoff_s_min * 2.0**8
+    assert bench.agenda.next_deadline() == pytest.approx(1.0 + rare_s)
+    bench.sight(now=2.0)
+    assert bench.agenda.next_deadline() == pytest.approx(1.0 + rare_s)
+    bench.sight(LARGER, "tcp://new:1", now=3.0)
+    assert bench.agenda.next_deadline() == 3.0
+    bench.dial(now=3.0)
+    bench.succeed(2)
+    assert not bench.known().was_rejected
+
+
+def test_a_new_sighting_does_not_disturb_a_running_attempt(bench):
+    """PROTOCOL.md DISC-3."""
+    bench.sight()
+    bench.due(0.0)
+    bench.dial()
+    bench.sight(LARGER, "tcp://y:1", now=1.0)
+    assert bench.known().endpoints == ("tcp://y:1", "tcp://x:1")
+    assert bench.due(1.0) == []
+
+
+def test_hints_add_to_what_is_known_and_replace_nothing(bench):
+    """PROTOCOL.md DISC-5: members say what they like."""
+    bench.sight(LARGER, "true", node=OTHER_NODE)
+    hinted = [f"lie-{n}" for n in range(limits.endpoints_per_node_max)]
+    bench.sight(LARGER, *hinted, source=Source.EXCHANGE, node=THIRD_NODE)
+    assert bench.known().endpoints[0] == "true"
+    assert len(bench.known().endpoints) == limits.endpoints_per_node_max
+    assert bench.known().node == OTHER_NODE
+    assert bench.known().source is Source.MDNS
+    bench.sight(LARGER, "newer", node=THIRD_NODE, source=Source.REGISTRY)
+    assert bench.known().endpoints[0] == "newer"
+    assert bench.known().node == THIRD_NODE
+    assert bench.known().source is Source.REGISTRY
+
+
+def test_who_cannot_be_reached_for_a_week_is_forgotten_unless_static(bench):
+    """PROTOCOL.md DISC-4."""
+    bench.sight()
+    bench.sight(None, "door", source=Source.STATIC)
+    link = 0
+    for now in (0.0, limits.peer_forget_s + 1.0):
+        for id_ in (bytes(LARGER), b"door"):
+            assert bench.dial(id_, now)
+            link += 1
+            bench.fail(link, now)
+            bench.dial(id_, now)
+    assert bench.candidates.candidate(LARGER) is None
+    assert bench.candidates.candidate(b"door") is not None
+
+
+def test_after_a_sleep_everybody_out_of_reach_is_dialled_at_once(bench):
+    """PROTOCOL.md PRES-5."""
+    bench.sight(LARGER)
+    bench.sight(SMALLER)
+    bench.due(1.0)
+    bench.dial(LARGER)
+    bench.dial(SMALLER)
+    bench.fail(2, 0.0)
+    bench.due(0.0)
+    bench.dial(SMALLER)
+    bench.candidates.retry_all(0.0)
+    assert bench.due(0.0) == [DialDue(SMALLER)]
+
+
+def test_a_node_whose_last_link_ended_is_dialled_wherever_it_may_be_met(bench):
+    """PROTOCOL.md DISC-8."""
+    bench.sight(LARGER, node=OTHER_NODE)
+    bench.sight(None, "door", source=Source.STATIC, node=OTHER_NODE)
+    bench.sight(SMALLER, node=THIRD_NODE)
+    bench.due(1.0)
+    bench.dial(LARGER, 1.0)
+    bench.candidates.retry(OTHER_NODE, 1.0)
+    due = [matter for matter in bench.due(2.0) if isinstance(matter, DialDue)]
+    assert due == [DialDue(b"door")]
+
+
+def test_a_node_that_ended_for_good_is_forgotten_but_a_static_address_is_dialled_again(bench):
+    """PROTOCOL.md DISC-8."""
+    bench.sight(LARGER, node=OTHER_NODE)
+    bench.sight(None, "door", source=Source.STATIC, node=OTHER_NODE)
+    bench.sight(SMALLER, node=THIRD_NODE)
+    bench.due(1.0)
+    bench.candidates.gone(OTHER_NODE, 1.0)
+    assert bench.candidates.candidate(LARGER) is None
+    assert bench.candidates.candidate(SMALLER) is not None
+    assert bench.due(2.0) == [DialDue(b"door")]
+    assert bench.known(b"door").node is None
+
+
+def test_nodes_of_this_host_that_ended_are_forgotten(bench):
+    """PROTOCOL.md DISC-8."""
+    bench.sight(LARGER, source=Source.REGISTRY, node=OTHER_NODE)
+    bench.sight(SMALLER, source=Source.REGISTRY, node=THIRD_NODE)
+    bench.sight(CurveKey(b"x" * 32), source=Source.MDNS)
+    bench.dial(SMALLER)
+    bench.candidates.keep_local(LocalNodes(()))
+    assert bench.candidates.candidate(LARGER) is None
+    assert bench.candidates.candidate(SMALLER) is not None  # While it is being dialled.
+    bench.fail(1, 1.0)
+    bench.candidates.keep_local(LocalNodes((THIRD_NODE,)))
+    assert len(bench.candidates) == 2
+
+
+def test_too_many_attempts_at_once_wait(bench, monkeypatch):
+    """PROTOCOL.md DISC-6."""
+    monkeypatch.setattr(limits, "links_max", 1)
+    bench.sight(LARGER)
+    bench.sight(SMALLER)
+    bench.due(1.0)
+    assert bench.dial(LARGER)
+    assert bench.dial(SMALLER) == []
+    assert bench.agenda.next_deadline() == limits.handshake_timeout_s
+    assert set(bench.due(5.0)) == {HandshakeDue(LinkId(1)), DialDue(SMALLER)}
+
+
+def test_hints_cannot_take_all_attempts(bench, monkeypatch):
+    """PROTOCOL.md DISC-6."""
+    monkeypatch.setattr(limits, "hinted_dials_max", 1)
+    hinted, second = CurveKey(b"h" * 32), CurveKey(b"i" * 32)
+    bench.sight(hinted, source=Source.EXCHANGE)
+    bench.sight(second, source=Source.EXCHANGE)
+    bench.sight(LARGER)
+    assert bench.dial(hinted)
+    assert bench.dial(second) == []
+    assert bench.dial(LARGER)
+    bench.succeed(1)
+    assert bench.dial(second)
+
+
+def test_candidates_are_bounded_and_who_failed_longest_makes_room(bench, monkeypatch):
+    """PROTOCOL.md DISC-6."""
+    monkeypatch.setattr(limits, "peers_max", 2)
+    bench.sight(LARGER)
+    bench.sight(SMALLER)
+    third = CurveKey(b"t" * 32)
+    bench.sight(third)
+    assert bench.candidates.candidate(third) is None
+    for link, id_ in enumerate((SMALLER, LARGER), start=1):
+        bench.dial(id_, float(link))
+        bench.fail(link, float(link))
+        bench.dial(id_, float(link))
+    bench.sight(third, now=10.0)
+    assert bench.candidates.candidate(third) is not None
+    assert bench.candidates.candidate(SMALLER) is None
+    assert bench.candidates.candidate(LARGER) is not None
+
+
+def test_hints_have_a_share_of_their_own_and_drive_out_only_each_other(bench, monkeypatch):
+    """PROTOCOL.md DISC-6."""
+    monkeypatch.setattr(limits, "peers_max", 3)
+    monkeypatch.setattr(limits, "hinted_candidates_max", 1)
+    hinted, second = CurveKey(b"h" * 32), CurveKey(b"i" * 32)
+    bench.sight(LARGER)
+    bench.dial(LARGER)
+    bench.fail(1, 0.0)
+    bench.dial(LARGER)
+    bench.sight(hinted, source=Source.EXCHANGE)
+    bench.sight(second, source=Source.EXCHANGE)
+    assert bench.candidates.candidate(second) is None
+    bench.dial(hinted)
+    bench.fail(2, 0.0)
+    bench.dial(hinted)
+    bench.sight(second, source=Source.REMEMBERED)
+    assert bench.candidates.candidate(second) is not None
+    assert bench.candidates.candidate(hinted) is None
+    assert bench.candidates.candidate(LARGER) is not None
+
+
+def test_others_drive_out_hints_first(bench, monkeypatch):
+    """PROTOCOL.md DISC-6."""
+    monkeypatch.setattr(limits, "peers_max", 2)
+    hinted = CurveKey(b"h" * 32)
+    bench.sight(LARGER)
+    bench.sight(hinted, source=Source.EXCHANGE)
+    for link, id_ in enumerate((LARGER, hinted), start=1):
+        bench.dial(id_, float(link))
+        bench.fail(link, float(link))
+        bench.dial(id_, float(link))
+    bench.sight(SMALLER)
+    assert bench.candidates.candidate(hinted) is None
+    assert bench.candidates.candidate(LARGER) is not None
