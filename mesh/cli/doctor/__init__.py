@@ -1,0 +1,1 @@
+"""The examinations of `mesh doctor`, one module for each part of the system."""

@@ -1,0 +1,1 @@
+"""How the MCP server is entered into the configurations of AI clients."""
