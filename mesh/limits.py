@@ -133,6 +133,7 @@ control_answer_timeout_s: Final = 30.0
 control_receipts_max: Final = 1024
 control_path_bytes_max: Final = 100
 
+put_off_s: Final = 0.02
 disk_trust_s: Final = 30.0
 disk_free_bytes_min: Final = 8 * MIB
 

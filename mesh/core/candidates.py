@@ -190,6 +190,7 @@ class Candidates:
         for candidate in self._all.values():
             candidate.failures = 0
             if not candidate.attempts:
+                candidate.next_endpoint = 0
                 self._agenda.set_earlier(DialDue(candidate.id), now)
 
     def keep_local(self, event: LocalNodes) -> None:

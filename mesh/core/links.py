@@ -134,7 +134,7 @@ class Links:
         is_first, known.has_announced = not known.has_announced, True
         changed: list[MailboxKey] = []
         if self._is_apart(known, known.greeting.node):
-            changed += self._set_apart(known, known.greeting, out)
+            changed += self._set_apart(known, known.greeting, now, out)
             is_first = True
         node = known.greeting.node
         if is_first:
@@ -267,7 +267,9 @@ class Links:
             if other is not link and _is_spare(other, node)
         )
 
-    def _set_apart(self, link: Link, greeting: Greeting, out: EffectsDraft) -> list[MailboxKey]:
+    def _set_apart(
+        self, link: Link, greeting: Greeting, now: float, out: EffectsDraft
+    ) -> list[MailboxKey]:
         """Take a link for a node of its own, whatever it calls itself."""
         own = hashlib.blake2b(greeting.node + link.id.to_bytes(8, signed=True), digest_size=16)
         link.greeting = replace(greeting, node=NodeId(own.digest()))
@@ -276,8 +278,14 @@ class Links:
         peer = self._roster.peers.get(greeting.node)
         if peer is None or peer.link != link.id:
             return []
-        peer.link = next((k.id for k in self._links.values() if _is_spare(k, greeting.node)), None)
-        return self._agents_of(greeting.node)
+        return self._fall_back(greeting.node, now)
+
+    def _fall_back(self, node: NodeId, now: float) -> list[MailboxKey]:
+        """Use another link to a node, if there is one, with what was announced over it."""
+        spare = next((k for k in self._links.values() if _is_spare(k, node)), None)
+        self._roster.peers[node].link = spare.id if spare else None
+        changed = self._roster.announce(node, spare.cards.values(), now) if spare else []
+        return [*self._agents_of(node), *changed]
 
     def _up(
         self, link: Link, greeting: Greeting, now: float, out: EffectsDraft
@@ -361,16 +369,12 @@ class Links:
         peer = self._roster.peers.get(greeting.node) if greeting else None
         if greeting is None or peer is None or peer.link != link.id:
             return []
-        spare = next((k for k in self._links.values() if _is_spare(k, greeting.node)), None)
         out.roster_changed = True
-        if spare is not None:
-            peer.link = spare.id
-            changed = self._roster.announce(greeting.node, spare.cards.values(), now)
-            return [*self._agents_of(greeting.node), *changed]
-        peer.link = None
-        self._agenda.set(AwayDue(greeting.node), now + limits.suspect_redial_s)
-        self._candidates.retry(greeting.node, now)
-        return self._agents_of(greeting.node)
+        changed = self._fall_back(greeting.node, now)
+        if peer.link is None:
+            self._agenda.set(AwayDue(greeting.node), now + limits.suspect_redial_s)
+            self._candidates.retry(greeting.node, now)
+        return changed
 
     def _ended(self, node: NodeId, now: float, out: EffectsDraft) -> list[MailboxKey]:
         """A node is gone and will not come back."""

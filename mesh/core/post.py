@@ -137,7 +137,7 @@ class Post:
     def take_gap(self, link: LinkId, gap: Gap, now: float, out: EffectsDraft) -> None:
         """The recipient missed a letter: go back, but not for each report of the same gap."""
         if not self._links.proves(link, gap.recipient):
-            out.notices.append(Notice(Severity.WARNING, f"gap of an unproven agent on {link}"))
+            out.notices.append(Notice(Severity.DEBUG, f"gap of an unproven agent on {link}"))
             return
         mailbox = self.mailboxes.get(gap.author)
         stream = mailbox.outbox.streams.get(gap.recipient) if mailbox else None
@@ -192,7 +192,7 @@ class Post:
     def take_noted(self, link: LinkId, noted: Noted, out: EffectsDraft) -> None:
         """An author has recorded what was shown."""
         if not self._links.proves(link, noted.author):
-            out.notices.append(Notice(Severity.WARNING, f"note of an unproven author on {link}"))
+            out.notices.append(Notice(Severity.DEBUG, f"note of an unproven author on {link}"))
             return
         mailbox = self.mailboxes.get(noted.recipient)
         if mailbox is None:

@@ -99,12 +99,16 @@ class Agent:
     ) -> Receipt:
         """Send a message to `name` or `name#fingerprint`; durable when this returns.
 
+        `auto` says that no person had a turn before it: automatic replies to each other are
+        refused after so many (`chain_hops_max`).
+
         Raises:
             UsageError: an argument is malformed or over its limit; nothing was accepted.
             QuotaError, DiskFullError, StoreError: nothing was accepted.
             UnconfirmedError: it is unknown whether it was accepted; look up its `message_id`.
         """
-        options = Options(reply_to, ttl_s, urgent, auto)
+        chain = await self._chain_after(reply_to) if auto and reply_to else ()
+        options = Options(reply_to, ttl_s, urgent, auto, chain)
         return await self._submit(self._start(to, content, data, options, kind=Kind.DIRECT))
 
     async def send_many(
@@ -396,6 +400,14 @@ class Agent:
     ) -> asyncio.Future[Outcome]:
         made = contents.draft(content, data, options, kind=kind)
         return self._request(self._direct(to, made))
+
+    async def _chain_after(self, reply_to: str) -> tuple[bytes, ...]:
+        """Return the hops of an automatic reply: those of the message it answers, and that one."""
+        answered = contents.message_id(reply_to, "reply_to")
+        query = InboxQuery(unread_only=False, message_id=answered, limit=1)
+        page = await self._node.stores.use(self._key, lambda store: store.read(query))
+        earlier = page.messages[0].letter.chain if page.messages else ()
+        return (*earlier, answered)
 
     def _direct(self, to: str, draft: Draft) -> Callable[[Token], Event]:
         address = parse_address(to)

@@ -26,6 +26,7 @@ class Options:
     ttl_s: float | None = None
     is_urgent: bool = False
     is_auto: bool = False
+    chain: tuple[bytes, ...] = ()
 
 
 def draft(
@@ -54,6 +55,7 @@ def draft(
         reply_to=None if options.reply_to is None else message_id(options.reply_to, "reply_to"),
         is_urgent=options.is_urgent,
         is_auto=options.is_auto,
+        chain=options.chain,
     )
 
 

@@ -34,6 +34,7 @@ from mesh.driver.stores import Stores
 from mesh.errors import PeerError, StoreError
 from mesh.model import LinkId, MailboxKey
 from mesh.net.interface import Discovery, FramesReceived, Transport, TransportLost
+from mesh.packet import Packet
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +101,8 @@ class Engine:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._acks_put_off: list[tuple[LinkId, MailboxKey, Packet]] = []
+        self._flush_at: float | None = None
         self._posted = 0
         self._carried_out = 0
         self._ticked = Bell()
@@ -157,7 +160,8 @@ class Engine:
             self.post(LinkLost(link, Loss.CLOSED))
 
     async def _sleep(self) -> float | None:
-        due_at = self.core.next_deadline()
+        deadlines = [d for d in (self.core.next_deadline(), self._flush_at) if d is not None]
+        due_at = min(deadlines, default=None)
         delay_s = None if due_at is None else max(0.0, due_at - now_s())
         try:
             async with asyncio.timeout(delay_s):
@@ -174,14 +178,29 @@ class Engine:
             merged.hold_back()
         await self._outbound.at_once(merged)
         failed: dict[MailboxKey, StoreError] = {}
-        if merged.changes:
+        if merged.changes and merged.can_be_put_off() and not self._is_flush_due():
+            self._put_off(merged)
+        elif merged.changes or self._is_flush_due():
             failed = await self._stores.commit(merged.changes)
+            merged.acks = self._acks_put_off + merged.acks
+            self._acks_put_off, self._flush_at = [], None
         await self._outbound.after_commit(merged, failed)
         for packet in self._outbound.take_looped():
             self.post(PacketReceived(SELF_LINK, packet))
         await self._publish(merged, failed)
         self._carried_out += taken
         self._ticked.ring()
+
+    def _put_off(self, merged: Merged) -> None:
+        """Let verdicts share the next commit, if one comes soon; what says so waits with them."""
+        self._stores.put_off(merged.changes)
+        self._acks_put_off += merged.acks
+        merged.acks, merged.changes = [], {}
+        if self._flush_at is None:
+            self._flush_at = now_s() + limits.put_off_s
+
+    def _is_flush_due(self) -> bool:
+        return self._flush_at is not None and now_s() >= self._flush_at
 
     def _step_all(self) -> Merged:
         merged = Merged()
@@ -209,10 +228,10 @@ class Engine:
         if merged.roster_changed:
             self._listener.roster_changed()
         for key in merged.changes:
-            if key in failed:
-                await self.recovery.recover(key, failed[key], merged)
-            else:
+            if key not in failed:
                 self.recovery.succeeded(key)
+        for key, error in failed.items():
+            await self.recovery.recover(key, error, merged)
 
     def _put_first(self, *events: Event) -> None:
         """Let the core forget what the disk does not have before it decides anything else."""

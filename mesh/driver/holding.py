@@ -156,6 +156,7 @@ class Holding:
         except BaseException:
             await self._stores.run(held.directory.cancel_rename)
             raise
+        await self._stores.flush()
         await self._stores.run(lambda: self._finish_rename(key))
         self._changed()
 
@@ -264,6 +265,7 @@ class Holding:
                 return False
             self._post(MailboxReleased(key))
             await self._settle()  # Nothing may be committed between the snapshot and its use.
+            await self._stores.flush()
             snapshot = await self._stores.run(lambda: self.reopen(key))
             self._post(MailboxTaken(snapshot, is_live=True, profile=profile))
         self._changed()
@@ -282,6 +284,7 @@ class Holding:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_SETTLE_TIMEOUT_S):
                         await self._settle()
+                await self._stores.flush()
                 del self._held[key]
                 self._stores.drop(key)
                 await self._stores.run(lambda: _close(held))

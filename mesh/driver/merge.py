@@ -3,7 +3,14 @@
 from dataclasses import dataclass, field, replace
 
 from mesh import limits
-from mesh.core.changes import BindOutbox, Change, PutOutbox
+from mesh.core.changes import (
+    BindOutbox,
+    Change,
+    MarkTold,
+    PutOutbox,
+    SettleOutbox,
+    SettleShown,
+)
 from mesh.core.effects import (
     Answer,
     Arrival,
@@ -13,8 +20,8 @@ from mesh.core.effects import (
     Receipt,
     Transmission,
 )
-from mesh.model import Incarnation, LinkId, MailboxKey, MessageId
-from mesh.packet import Ack, Packet
+from mesh.model import Incarnation, LinkId, MailboxKey, MessageId, State
+from mesh.packet import Ack, Noted, Packet
 from mesh.store.interface import StoredLetter
 
 _AckKey = tuple[LinkId, MailboxKey, MailboxKey, Incarnation]
@@ -37,7 +44,7 @@ class Merged:
     notices: list[Notice] = field(default_factory=list)
     roster_changed: bool = False
     fresh: dict[tuple[MailboxKey, int], StoredLetter] = field(default_factory=dict)
-    _held_back: set[tuple[LinkId, MailboxKey]] = field(default_factory=set)
+    _held_back: set[MailboxKey] = field(default_factory=set)
     _open_acks: dict[_AckKey, int] = field(default_factory=dict)
 
     def add(self, effects: Effects) -> None:
@@ -57,7 +64,7 @@ class Merged:
         for transmission in effects.transmissions:
             self._transmit(transmission)
         for transmission in effects.transmissions_after:
-            self._held_back.add((transmission.link, transmission.mailbox))
+            self._held_back.add(transmission.mailbox)
             self.transmissions_after.append(transmission)
         for link, key, packet in effects.acks:
             self._acknowledge(link, key, packet)
@@ -66,6 +73,16 @@ class Merged:
         self.receipts += effects.receipts
         self.notices += effects.notices
         self.roster_changed = self.roster_changed or effects.roster_changed
+
+    def can_be_put_off(self) -> bool:
+        """Whether all there is to write are verdicts of others, which they repeat if we forget."""
+        return (
+            not self.answers
+            and not self.arrivals
+            and not self.transmissions_after
+            and all(isinstance(packet, Noted) for _, _, packet in self.acks)
+            and all(_is_repeatable(c) for batch in self.changes.values() for c in batch)
+        )
 
     def hold_back(self) -> None:
         """Let all mail wait for the commit."""
@@ -95,8 +112,21 @@ class Merged:
         self.acks.append((link, mailbox, packet))
 
     def _transmit(self, transmission: Transmission) -> None:
-        """Keep the order of a mailbox's letters on a link: behind one that waits, all wait."""
-        if (transmission.link, transmission.mailbox) in self._held_back:
+        """Behind a mailbox's letter that waits for its commit, all of that mailbox's wait.
+
+        That keeps their order, and a letter that changes links cannot overtake its reservation.
+        """
+        if transmission.mailbox in self._held_back:
             self.transmissions_after.append(transmission)
         else:
             self.transmissions.append(transmission)
+
+
+def _is_repeatable(change: Change) -> bool:
+    match change:
+        case SettleOutbox(state=state):
+            return state is not State.EXPIRED
+        case SettleShown() | MarkTold():
+            return True
+        case _:
+            return False

@@ -1,10 +1,11 @@
-"""All stores of a node on one thread: commits, reads and file work never block the event loop."""
+"""All stores of a node, used by one thread at a time: their own, or the caller's if quick."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from mesh.core.changes import Change
 from mesh.core.effects import Transmission
@@ -14,6 +15,11 @@ from mesh.store.interface import Store, StoredLetter
 
 T = TypeVar("T")
 
+_QUICK_S: Final = 0.002
+"""A disk whose commits take less than this on average may be waited for by the event loop."""
+_STALL_S: Final = 0.02
+_WEIGHT: Final = 0.2
+
 
 class Stores:
     """The open stores, by mailbox. Every call waits its turn on the one writer thread."""
@@ -22,6 +28,10 @@ class Stores:
         self._stores: dict[MailboxKey, Store] = {}
         self._is_closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._running = 0
+        self._commit_s = _STALL_S
+        self._put_off: dict[MailboxKey, list[Change]] = {}
+        self._failed: dict[MailboxKey, StoreError] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,21 +65,54 @@ class Stores:
         """
         if self._is_closed:
             raise StoreError("The node has ended.")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._running += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._running -= 1
 
     async def use(self, key: MailboxKey, work: Callable[[Store], T]) -> T:
-        """Run `work` with the store of a mailbox.
+        """Run `work` with the store of a mailbox, which then holds all that was put off.
 
         Raises:
             StoreError: the mailbox is not held any more, or whatever the store raises.
         """
+        if key in self._put_off:
+            await self.flush()
         return await self.run(lambda: work(self._store(key)))
+
+    def put_off(self, changes: Mapping[MailboxKey, list[Change]]) -> None:
+        """Write these with the next commit, whenever that is; a crash may lose them."""
+        for key, batch in changes.items():
+            self._put_off.setdefault(key, []).extend(batch)
+
+    async def flush(self) -> None:
+        """Write what was put off; what fails is reported by the next `commit`."""
+        self._failed |= await self._commit_all({})
 
     async def commit(
         self, changes: Mapping[MailboxKey, list[Change]]
     ) -> dict[MailboxKey, StoreError]:
-        """Commit each mailbox's changes in one transaction; return what failed."""
-        return await self.run(lambda: self._commit(changes))
+        """Commit each mailbox's changes in one transaction; return what failed.
+
+        While the disk is quick and nothing else waits, the calling thread does it: two changes of
+        threads cost more than the commit. A disk that is slow never blocks the event loop twice.
+        """
+        failed = await self._commit_all(changes)
+        earlier, self._failed = self._failed, {}
+        return earlier | failed
+
+    async def _commit_all(
+        self, changes: Mapping[MailboxKey, list[Change]]
+    ) -> dict[MailboxKey, StoreError]:
+        batches, self._put_off = self._put_off, {}
+        for key, batch in changes.items():
+            batches[key] = batches[key] + batch if key in batches else batch
+        if not batches:
+            return {}
+        if self._running == 0 and not self._is_closed and self._commit_s < _QUICK_S:
+            return self._commit(batches)
+        return await self.run(lambda: self._commit(batches))
 
     async def load(
         self, transmissions: Iterable[Transmission]
@@ -90,10 +133,14 @@ class Stores:
     def _commit(self, changes: Mapping[MailboxKey, list[Change]]) -> dict[MailboxKey, StoreError]:
         failed: dict[MailboxKey, StoreError] = {}
         for key, batch in changes.items():
+            started = time.perf_counter()
             try:
                 self._store(key).commit(batch)
             except StoreError as exc:
                 failed[key] = exc
+            took_s = time.perf_counter() - started
+            weight = _WEIGHT if took_s < _STALL_S else 1.0
+            self._commit_s += weight * (took_s - self._commit_s)
         return failed
 
     def _load(

@@ -297,6 +297,7 @@ class ZmqTransport:
         if path is not None and zmq.has("ipc") and _is_private_place(path):
             self._ipc_endpoint = f"ipc://{path}"
             main.socket.bind(self._ipc_endpoint)
+            path.chmod(0o600)
 
     def _find_endpoints(self) -> tuple[str, ...]:
         found = [self._ipc_endpoint] if self._ipc_endpoint else []

@@ -35,7 +35,7 @@ class InboxQuery:
     """Which messages to read, oldest first.
 
     `author_names` are folded names; `since_ms` keeps mail created after it; `after_row` keeps what
-    came into the inbox after that message; `words` must all occur
+    came into the inbox after that message; `message_id` keeps that one; `words` must all occur
     (without case) in the searchable text; `limit` bounds the number of messages,
     `body_bytes_max` the bodies read in one call (at least one message is returned).
     """
@@ -44,6 +44,7 @@ class InboxQuery:
     author_name: str = ""
     since_ms: int | None = None
     after_row: int = 0
+    message_id: MessageId | None = None
     words: tuple[str, ...] = ()
     limit: int = 1000
     body_bytes_max: int = 32 * 1024 * 1024

@@ -332,6 +332,8 @@ class MemoryStore:
             return False
         if query.author_name and fold(letter.author_name) != query.author_name:
             return False
+        if query.message_id is not None and letter.message_id != query.message_id:
+            return False
         if query.since_ms is not None and letter.created_ms <= query.since_ms:
             return False
         if not words:

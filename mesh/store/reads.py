@@ -295,6 +295,9 @@ def _source(query: InboxQuery) -> tuple[str, list[Value]]:
     if query.after_row:
         where.append("row > ?")
         arguments.append(query.after_row)
+    if query.message_id is not None:
+        where.append("message_id = ?")
+        arguments.append(query.message_id)
     index = " INDEXED BY inbox_unread" if query.unread_only else ""
     return (f"inbox{index} WHERE {' AND '.join(where)}", arguments)
 

@@ -161,6 +161,16 @@ async def test_malformed_file_is_refused_and_left_alone(text, user):
     assert list(path.parent.resolve().iterdir()) == [path.resolve()]
 
 
+async def test_a_secret_in_an_old_entry_stays_there_and_is_not_printed(user):
+    path = Path(".mcp.json")
+    old = {"command": "old", "args": [], "env": {"IPC_SHARED_SECRET": "hunter2hunter2"}}
+    path.write_text(json.dumps({"mcpServers": {"claude-ipc": old}}))
+    _, value = await install("claude", "--scope", "project", "--write")
+    assert "hunter2" not in json.dumps(value)
+    assert any("plain text" in line for line in value["advice"])
+    assert json.loads(path.read_text())["mcpServers"]["claude-ipc"]["env"] == old["env"]
+
+
 async def test_malformed_toml_is_refused_and_left_alone(user):
     path = user / ".codex" / "config.toml"
     path.parent.mkdir()

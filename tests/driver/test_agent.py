@@ -370,15 +370,6 @@ async def test_roster_has_what_list_instances_shows(alice, config):
     await sees(alice, "bob", state="away")
 
 
-async def test_trust_wants_a_fingerprint_that_one_agent_has(alice, bob):
-    await sees(alice, "bob")
-    await alice.trust("bob", bob.fingerprint[:6])
-    with pytest.raises(mesh.UsageError):
-        await alice.trust("bob", alice.fingerprint)
-    with pytest.raises(mesh.UsageError):
-        await alice.trust("bob", "xyz")
-
-
 async def test_name_and_fingerprint_address_one_agent(alice, bob):
     await sees(alice, "bob")
     receipt = await alice.send(f"Bob#{bob.fingerprint[:8].upper()}", "exact")

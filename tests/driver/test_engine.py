@@ -18,6 +18,7 @@ async def test_message_is_delivered_shown_and_both_are_told():
         assert await receipt.wait("delivered", 5)
         await bob.show_all()
         assert await receipt.wait("shown", 5)
+        await alice.stores.flush()
         assert [row.state for row in alice.disk.outbox.values()] == [State.SHOWN]
 
 

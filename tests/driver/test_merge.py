@@ -53,12 +53,12 @@ def test_letters_behind_one_that_waits_for_the_commit_wait_too():
     assert found.transmissions_after == [transmission(1), transmission(2)]
 
 
-def test_letters_of_another_link_or_mailbox_do_not_wait():
+def test_letters_on_another_link_wait_but_those_of_another_mailbox_do_not():
     waiting = Effects(transmissions_after=(transmission(1),))
     on_other_link, of_other = transmission(2, link=OTHER), transmission(3, mailbox=EVE)
     found = merged(waiting, Effects(transmissions=(on_other_link, of_other)))
-    assert found.transmissions == [on_other_link, of_other]
-    assert found.transmissions_after == [transmission(1)]
+    assert found.transmissions == [of_other]
+    assert found.transmissions_after == [transmission(1), on_other_link]
 
 
 def test_letters_before_the_one_that_waits_leave_at_once():

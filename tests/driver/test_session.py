@@ -34,6 +34,15 @@ async def test_status_counts_mail_and_peers(alice, bob):
     assert mesh.Status.from_json(status.to_json()) == status
 
 
+async def test_trust_wants_a_fingerprint_that_one_agent_has(alice, bob):
+    await sees(alice, "bob")
+    await alice.trust("bob", bob.fingerprint[:6])
+    with pytest.raises(mesh.UsageError):
+        await alice.trust("bob", alice.fingerprint)
+    with pytest.raises(mesh.UsageError):
+        await alice.trust("bob", "xyz")
+
+
 async def test_bad_names_are_refused_in_the_words_of_the_contract(config):
     async with mesh.open_session(config()) as session:
         for bad in ("", "has space", "x" * 33, "ünïcode"):

@@ -10,7 +10,15 @@ from typing import Any, Final
 
 from mesh.cli.command import Command, Exit
 from mesh.cli.console import Console
-from mesh.cli.install.clients import CLIENTS, Client, Entry, merge, secret_advice
+from mesh.cli.install.clients import (
+    CLIENTS,
+    Client,
+    Entry,
+    holds_secret,
+    merge,
+    secret_advice,
+    without_secrets,
+)
 from mesh.cli.install.files import ConfigFile
 from mesh.cli.install.plugin import plugin_files, write_plugin
 from mesh.cli.install.source import source
@@ -77,9 +85,9 @@ async def _run(options: Namespace, console: Console) -> int:
         "client": client.name,
         "path": str(path),
         "written": options.write and is_new,
-        "config": {client.section: {options.name: entry}},
+        "config": {client.section: {options.name: without_secrets(entry)}},
         "backup": None if kept is None else str(kept),
-        "advice": _advice(client),
+        "advice": _advice(client, entry),
     }
     await console.show(value, _text(value, client, options.name, is_shown=not options.write))
     return Exit.DONE
@@ -116,8 +124,10 @@ def _snippet(client: Client, name: str, config: dict[str, Any]) -> str:
     return json.dumps(config, indent=2, ensure_ascii=False)
 
 
-def _advice(client: Client) -> list[str]:
+def _advice(client: Client, entry: Entry) -> list[str]:
     advice = [*client.advice, *secret_advice(os.environ)]
+    if holds_secret(entry):
+        advice.append("A secret stands in that file in plain text; see `mesh secret new`.")
     if shutil.which("uvx") is None:
         advice.append("uvx is not on the PATH: install uv, so that the client can run it.")
     return advice

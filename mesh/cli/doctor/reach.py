@@ -99,7 +99,7 @@ async def _dial(address: Address) -> str:
         async with asyncio.timeout(DIAL_S):
             _, writer = await asyncio.open_connection(*address)
     except TimeoutError:
-        return "no answer"
+        return "timed out"
     except OSError as exc:
         return os.strerror(exc.errno) if exc.errno else str(exc)
     writer.close()

@@ -31,12 +31,16 @@ Scope = Literal["user", "project"]
 Entry = dict[str, Any]
 
 
+def _nothing(_: Mapping[str, str]) -> Entry:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
     """One client. `section` holds the servers; `additions` are what this one wants in an entry.
 
-    `project_path` is below the project's directory, None if there is no such file. `advice` is for
-    the person who installs.
+    `has_type`: entries say that they are run by the client. `project_path` is below the project's
+    directory, None if there is no such file. `advice` is for the person who installs.
     """
 
     name: str
@@ -44,7 +48,8 @@ class Client:
     section: str
     user_path: Callable[[Mapping[str, str]], Path]
     project_path: str | None
-    additions: Callable[[Mapping[str, str]], Entry]
+    additions: Callable[[Mapping[str, str]], Entry] = _nothing
+    has_type: bool = False
     advice: tuple[str, ...] = ()
 
     @property
@@ -67,7 +72,8 @@ class Client:
     def entry(self, source: str, environ: Mapping[str, str]) -> Entry:
         """Return the server's entry."""
         run = {"command": "uvx", "args": ["--from", source, COMMAND]}
-        return {**run, **self.additions(environ)}
+        first = {"type": "stdio"} if self.has_type else {}
+        return {**first, **run, **self.additions(environ)}
 
     def read(self, text: str, name: str) -> Entry | None:
         """Return the entry that a configuration has under that name.
@@ -103,12 +109,32 @@ def merge(known: Entry | None, new: Entry, *, name: str) -> Entry:
         return new
     if any(key in known for key in _REMOTE_KEYS):
         raise ConfigError(f"the server {name} there is another one, on the network; use --name")
-    merged = {**new, **known, "command": new["command"], "args": new["args"]}
+    merged = {**known, "command": new["command"], "args": new["args"]}
+    merged |= {key: value for key, value in new.items() if key not in known}
     if isinstance(known.get("env"), dict):
         merged["env"] = {**new.get("env", {}), **known["env"]}
     if isinstance(known.get("env_vars"), list):
         merged["env_vars"] = list(dict.fromkeys([*known["env_vars"], *new.get("env_vars", [])]))
     return merged
+
+
+def without_secrets(entry: Entry) -> Entry:
+    """Return an entry fit for being printed: a secret that a person wrote into it is left out."""
+    env = entry.get("env")
+    if not isinstance(env, dict):
+        return entry
+    shown = {name: "..." if _is_secret(name, value) else value for name, value in env.items()}
+    return {**entry, "env": shown}
+
+
+def holds_secret(entry: Entry) -> bool:
+    """Whether a person wrote a secret into an entry."""
+    return without_secrets(entry) != entry
+
+
+def _is_secret(name: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    has_name = "SECRET" in name.upper() and not name.upper().endswith("_FILE")
+    return has_name and not str(value).startswith("$")
 
 
 def _home(*parts: str) -> Callable[[Mapping[str, str]], Path]:
@@ -135,14 +161,6 @@ def _vscode_path(environ: Mapping[str, str]) -> Path:
     return base / "Code" / "User" / "mcp.json"
 
 
-def _nothing(_: Mapping[str, str]) -> Entry:
-    return {}
-
-
-def _stdio(_: Mapping[str, str]) -> Entry:
-    return {"type": "stdio"}
-
-
 def _codex_extra(_: Mapping[str, str]) -> Entry:
     times = {"startup_timeout_sec": START_S, "tool_timeout_sec": WAIT_S}
     return {"env_vars": list(VARIABLES), **times}
@@ -163,7 +181,7 @@ CLIENTS: Final = (
         section="mcpServers",
         user_path=_claude_path,
         project_path=".mcp.json",
-        additions=_stdio,
+        has_type=True,
         advice=("Sessions that run now see the server after a restart.",),
     ),
     Client(
@@ -190,7 +208,6 @@ CLIENTS: Final = (
         section="mcpServers",
         user_path=_home(".cursor", "mcp.json"),
         project_path=".cursor/mcp.json",
-        additions=_nothing,
         advice=(_NEW_SESSION,),
     ),
     Client(
@@ -199,7 +216,7 @@ CLIENTS: Final = (
         section="servers",
         user_path=_vscode_path,
         project_path=".vscode/mcp.json",
-        additions=_stdio,
+        has_type=True,
         advice=(_NEW_SESSION,),
     ),
     Client(
@@ -208,7 +225,6 @@ CLIENTS: Final = (
         section="mcpServers",
         user_path=_home(".codeium", "windsurf", "mcp_config.json"),
         project_path=None,
-        additions=_nothing,
         advice=(_NEW_SESSION,),
     ),
 )
