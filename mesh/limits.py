@@ -69,6 +69,7 @@ history_s_default: Final = 30 * 86400.0
 
 # Links and presence.
 links_max: Final = 512
+links_per_address_max: Final = 128
 handshake_timeout_s: Final = 4.0
 ping_interval_s: Final = 15.0
 suspect_after_s: Final = 25.0

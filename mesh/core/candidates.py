@@ -158,7 +158,8 @@ class Candidates:
         if candidate is None:
             return
         self._drop_attempt(link)
-        if loss is Loss.REJECTED:
+        # Who once welcomed us holds our secret: a hang-up then is a crash, or somebody in between.
+        if loss is Loss.REJECTED and not candidate.was_met:
             candidate.was_rejected = True
             candidate.failures = max(candidate.failures, REJECTED_FAILURES)
         if not candidate.attempts:

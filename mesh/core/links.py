@@ -1,6 +1,7 @@
 """All links of a node: handshake, presence, goodbye, and which link a peer is reached by."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mesh import limits
@@ -10,6 +11,8 @@ from mesh.core.effects import EffectsDraft, Notice, Severity
 from mesh.core.events import LinkLost, LocalNodes, Loss, Sighted, Source
 from mesh.core.hints import MayDial, across_hosts, hints
 from mesh.core.link import SELF_LINK, Link, LinkSignal, LinkState
+from mesh.core.mailbox import Mailbox
+from mesh.core.problems import add_problem
 from mesh.core.roster import Peer, Roster
 from mesh.model import Card, LinkId, MailboxKey, NodeId
 from mesh.packet import Announce, Greeting, Hello, Packet, Peers, Ping, Welcome
@@ -28,14 +31,15 @@ class Links:
         candidates: Candidates,
         agenda: Agenda[Matter],
         may_dial: MayDial,
+        mailboxes: Mapping[MailboxKey, Mailbox],
     ) -> None:
         self._greeting = greeting
+        self._mailboxes = mailboxes
         self._may_dial = may_dial
         self._roster = roster
         self._candidates = candidates
         self._agenda = agenda
         self._links: dict[LinkId, Link] = {}
-        self.cards: tuple[Card, ...] = ()
         self.problems: dict[str, str] = {}
 
     def route(self, key: MailboxKey) -> LinkId | None:
@@ -53,11 +57,16 @@ class Links:
             return None
         return peer.link
 
+    def announcement(self, now: float) -> Announce:
+        """Return what is held here, with ages as they are now."""
+        return Announce(tuple(mailbox.card(now) for mailbox in self._mailboxes.values()))
+
     def card(self, link: LinkId, key: MailboxKey) -> Card | None:
         """Return the card by which the other end of `link` has proven that it holds `key`."""
-        known = self._links.get(link)
         if link == SELF_LINK:
-            return next((card for card in self.cards if card.key == key), None)
+            seen = self._roster.agent(key)
+            return seen.card if seen and seen.node == self._roster.node else None
+        known = self._links.get(link)
         return known.cards.get(key) if known else None
 
     def proves(self, link: LinkId, key: MailboxKey) -> bool:
@@ -81,7 +90,7 @@ class Links:
         self._links[link] = Link(link, LinkState.GREETED, now, now, greeting=greeting)
         self._agenda.set(HandshakeDue(link), now + limits.handshake_timeout_s)
         out.packets.append((link, Welcome(self._greeting)))
-        out.packets.append((link, Announce(self.cards)))
+        out.packets.append((link, self.announcement(now)))
         return []
 
     def dial_due(self, candidate_id: bytes, now: float, out: EffectsDraft) -> None:
@@ -106,7 +115,7 @@ class Links:
             self._candidates.is_self(link)
             return self._end(known, Loss.CLOSED, now, out)
         if greeting.version != PROTOCOL_VERSION:
-            self._problem(known, "speaks another version of the protocol", out)
+            add_problem(self.problems, known, "speaks another version of the protocol", out)
             return self._end(known, Loss.REJECTED, now, out)
         known.greeting = greeting
         known.heard_at = now
@@ -114,7 +123,7 @@ class Links:
             del self._links[given_up]
         self._agenda.set(HandshakeDue(link), now + limits.handshake_timeout_s)
         self.problems.pop(known.target, None)
-        out.packets.append((link, Announce(self.cards)))
+        out.packets.append((link, self.announcement(now)))
         return []
 
     def announced(
@@ -186,7 +195,7 @@ class Links:
         if known is None:
             return []
         if event.loss is Loss.REJECTED:
-            self._problem(known, "refuses our secret (or is of another mesh)", out)
+            add_problem(self.problems, known, "refuses our secret (or is of another mesh)", out)
         return self._end(known, event.loss, now, out)
 
     def handshake_due(self, link: LinkId, now: float, out: EffectsDraft) -> list[MailboxKey]:
@@ -244,9 +253,8 @@ class Links:
 
     def exchange(self, out: EffectsDraft) -> None:
         """Tell every peer about the others."""
-        for known in self._links.values():
-            if known.state is LinkState.UP:
-                self._send_hints(known, out)
+        for known in [k for k in self._links.values() if k.state is LinkState.UP]:
+            self._send_hints(known, out)
 
     def _dialable(self, endpoints: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(e for e in across_hosts(endpoints) if self._may_dial(e))
@@ -345,13 +353,6 @@ class Links:
             out.closes.append(link)
             return []
         return self._end(known, Loss.CLOSED, now, out)
-
-    def _problem(self, link: Link, text: str, out: EffectsDraft) -> None:
-        """Remember what a person must mend; at the bound nothing is added."""
-        is_known = link.target in self.problems or len(self.problems) >= limits.problems_max
-        if link.is_dialled and not is_known:
-            self.problems[link.target] = text
-            out.notices.append(Notice(Severity.WARNING, f"{link.target} {text}"))
 
     def _heard(self, link: Link, node: NodeId, now: float, out: EffectsDraft) -> None:
         link.heard_at = now

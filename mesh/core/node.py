@@ -84,15 +84,21 @@ class Node:
         self.roster = Roster(node=greeting.node, host=greeting.host)
         candidates = Candidates(curve=greeting.curve, agenda=self._agenda, random=random)
         self._candidates = candidates
+        mailboxes: dict[MailboxKey, Mailbox] = {}
         self._links = Links(
             greeting,
             roster=self.roster,
             candidates=candidates,
             agenda=self._agenda,
             may_dial=may_dial,
+            mailboxes=mailboxes,
         )
         self._post = Post(
-            roster=self.roster, links=self._links, agenda=self._agenda, is_open=is_open
+            roster=self.roster,
+            links=self._links,
+            agenda=self._agenda,
+            is_open=is_open,
+            mailboxes=mailboxes,
         )
         self._requests = Requests(roster=self.roster, post=self._post)
         self._swept_at = now
@@ -208,10 +214,9 @@ class Node:
                 assert_never(event)
 
     def _announce(self, now: float, out: EffectsDraft) -> None:
-        cards = tuple(mailbox.card(now) for mailbox in self._post.mailboxes.values())
-        self._links.cards = cards
-        changed = self.roster.announce(self.roster.node, cards, now)
-        self._links.tell(Announce(cards), out)
+        announcement = self._links.announcement(now)
+        changed = self.roster.announce(self.roster.node, announcement.cards, now)
+        self._links.tell(announcement, out)
         out.roster_changed = True
         self._changed(changed, now, out)
 

@@ -31,13 +31,19 @@ class Post:
     """Moves letters between the held mailboxes and the links."""
 
     def __init__(
-        self, *, roster: Roster, links: Links, agenda: Agenda[Matter], is_open: bool
+        self,
+        *,
+        roster: Roster,
+        links: Links,
+        agenda: Agenda[Matter],
+        is_open: bool,
+        mailboxes: dict[MailboxKey, Mailbox],
     ) -> None:
         self._roster = roster
         self._links = links
         self._agenda = agenda
         self._is_open = is_open
-        self.mailboxes: dict[MailboxKey, Mailbox] = {}
+        self.mailboxes = mailboxes
 
     # Sending.
 
@@ -245,7 +251,7 @@ class Post:
             self._agenda.drop(matter)
         elif now < stream.paused_until:
             self._agenda.set(matter, stream.paused_until)
-        elif pumped.at_once or pumped.after or stream.inflight:
+        else:
             self._agenda.set_earlier(matter, now + stream.ack_timeout_s)
 
     def _bind_waiting(

@@ -16,6 +16,7 @@ from typing import Final
 
 import zmq
 
+from mesh import limits
 from mesh.core.events import Loss
 from mesh.errors import TransportError
 from mesh.model import LinkId
@@ -36,6 +37,7 @@ ROUTING_ID_BYTES: Final = 16
 PROBES_MAX: Final = 8
 PROBE_DELAY_S: Final = 0.01
 PENDING_MAX: Final = 1024
+_OWN_ADDRESSES: Final = frozenset(("local", "127.0.0.1", "::1"))
 _WRONG_KEY: Final = 0x11000001  # ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
 _EVENTS: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED
 
@@ -179,6 +181,9 @@ class Listener:
             return None
         descriptor = int(frame.get(zmq.SRCFD))
         address = plain_address(str(frame.get("Peer-Address")))
+        if self._is_crowded(address):
+            self._drops["links_per_address_max"] += 1
+            return None
         inbound = Inbound(link, routing_id, descriptor, address, self)
         previous = self._by_descriptor.get(descriptor)
         if previous is not None:
@@ -187,6 +192,13 @@ class Listener:
         self._by_descriptor[descriptor] = inbound
         self._links.put(link, inbound)
         return inbound
+
+    def _is_crowded(self, address: str) -> bool:
+        """Whether one other machine has its share of the links, so that it cannot take them all."""
+        if address in _OWN_ADDRESSES:
+            return False
+        taken = sum(inbound.address == address for inbound in self._by_routing_id.values())
+        return taken >= limits.links_per_address_max
 
     def _say(self, routing_id: bytes, sign: bytes) -> bool:
         """Send a sign; false when the peer is certainly gone."""

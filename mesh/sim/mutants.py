@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from mesh import limits
 from mesh.core.changes import (
     BindOutbox,
     Change,
@@ -231,7 +232,12 @@ class AliasForever(Tamper):
         """Stretch what others announce."""
         if isinstance(event, PacketReceived) and isinstance(event.packet, Announce):
             cards = tuple(
-                replace(c, aliases=tuple(replace(a, until_s=1e9) for a in c.aliases))
+                replace(
+                    c,
+                    aliases=tuple(
+                        replace(a, since_s=0.0, until_s=limits.alias_s) for a in c.aliases
+                    ),
+                )
                 for c in event.packet.cards
             )
             return replace(event, packet=Announce(cards))

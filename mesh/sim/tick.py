@@ -49,9 +49,9 @@ class Tick:
                 history.bound(change.letter)
                 if (key, change.row) in self.fresh:
                     self.fresh[key, change.row] = (change.letter, self.fresh[key, change.row][1])
-        held_back = {(t.link, t.mailbox) for t in self.after}
+        held_back = {t.mailbox for t in self.after}
         for transmission in effects.transmissions:
-            is_behind = (transmission.link, transmission.mailbox) in held_back
+            is_behind = transmission.mailbox in held_back
             (self.after if is_behind else self.at_once).append(transmission)
         self.after += effects.transmissions_after
 

@@ -32,7 +32,7 @@ if sys.platform == "win32":
 
 init_timeout_s: Final = 10.0
 _host_id_bytes: Final = 16
-_secret_mark: Final = "secret.used"
+_MARK: Final = "secret.used"
 _MACHINE_ID_FILES: Final = (
     Path("/etc/machine-id"),
     Path("/var/lib/dbus/machine-id"),
@@ -94,7 +94,7 @@ class Home:
             return
         except OSError as exc:
             raise ConfigError(f"The state directory {path} cannot be used: {exc}.") from exc
-        if is_open and (path / _secret_mark).exists():
+        if is_open and (path / _MARK).exists():
             raise ConfigError(
                 f"The state directory {path} was used with a secret; set IPC_SHARED_SECRET, "
                 "or say that open mode is meant with --open or IPC_OPEN=1."
@@ -127,7 +127,7 @@ class Home:
 
     @property
     def _secret_mark(self) -> Path:
-        return self.path / _secret_mark
+        return self.path / _MARK
 
 
 def _absolute(path: Path) -> Path:

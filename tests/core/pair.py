@@ -164,6 +164,24 @@ class World:
                 self.step(self.parties[name], PacketReceived(link, packet))
         assert most, "the nodes do not stop talking"
 
+    def drop(self, kind: type[Packet], times: int) -> None:
+        """Lose the first packets of a kind from now on."""
+        left = [times]
+
+        def keeps(_to: str, packet: Packet) -> bool:
+            if isinstance(packet, kind) and left[0]:
+                left[0] -= 1
+                return False
+            return True
+
+        self.filter = keeps
+
+    def deliver_until(self, is_next: Callable[[Packet], bool]) -> None:
+        """Deliver packets until one of a kind would be the next."""
+        while self.flying and not is_next(self.flying[0][2]):
+            name, link, packet = self.flying.popleft()
+            self.step(self.parties[name], PacketReceived(link, packet))
+
     def cut(self, party: Party, link: LinkId) -> None:
         """End a link; the far end hears of it."""
         far = self._ends.pop((party.name, link), None)

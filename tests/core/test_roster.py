@@ -6,7 +6,7 @@ import pytest
 
 from mesh import limits
 from mesh.core.roster import Peer, Roster
-from mesh.model import Alias, LinkId, MailboxKey, NodeId, Presence, fingerprint
+from mesh.model import Alias, Card, LinkId, MailboxKey, NodeId, Presence, fingerprint
 from tests.core.samples import (
     ALICE,
     BOB,
@@ -40,7 +40,10 @@ def names(found: Iterable[object]) -> list[str]:
 
 def test_an_announcement_replaces_all_that_a_node_held(roster):
     """PROTOCOL.md TEND-2."""
-    assert roster.announce(OTHER_NODE, [card(ALICE, "alice"), card(BOB, "bob")], 1.0) == [ALICE, BOB]
+    assert roster.announce(OTHER_NODE, [card(ALICE, "alice"), card(BOB, "bob")], 1.0) == [
+        ALICE,
+        BOB,
+    ]
     assert roster.announce(OTHER_NODE, [card(BOB, "bob")], 2.0) == [ALICE]
     assert roster.announce(OTHER_NODE, [card(BOB, "bob")], 3.0) == []
     alice, bob = roster.agent(ALICE), roster.agent(BOB)
@@ -121,7 +124,9 @@ def test_who_was_away_for_a_week_is_forgotten(roster):
 def test_a_former_name_forwards_what_was_written_in_its_time(roster):
     """PROTOCOL.md NAME-3: by the age of the message, whenever it arrives."""
     alias = Alias("old", since_s=100.0, until_s=limits.alias_s - 100.0)
-    roster.announce(OTHER_NODE, [card(ALICE, "new", aliases=(Alias("elder", 0.0, 9.0), alias))], 0.0)
+    roster.announce(
+        OTHER_NODE, [card(ALICE, "new", aliases=(Alias("elder", 0.0, 9.0), alias))], 0.0
+    )
 
     def forwards(age_s: float, now: float) -> bool:
         return bool(roster.forwarding("OLD", age_s=age_s, now=now))
@@ -165,35 +170,44 @@ def test_a_name_that_was_shared_does_not_count_as_seen_alone(roster):
     assert [flag for _, flag in roster.forwarding("old", age_s=0.0, now=1.0)] == [False]
 
 
-def test_agents_that_one_node_leaves_behind_are_bounded(roster, monkeypatch):
+def test_a_card_may_name_a_former_name_twice(roster):
+    """PROTOCOL.md NAME-3: it is what a peer says, after all."""
+    twice = (Alias("old", 0.0, 10.0), Alias("OLD", 5.0, 10.0))
+    roster.announce(OTHER_NODE, [card(ALICE, "new", aliases=twice)], 0.0)
+    assert roster.announce(OTHER_NODE, [card(ALICE, "new")], 1.0) == [ALICE]
+    assert roster.forwarding("old", age_s=0.0, now=1.0) == []
+
+
+def invented(number: int, *, at: int = 0) -> list[Card]:
+    numbers = range(at, at + number)
+    return [card(MailboxKey(n.to_bytes(32, "big")), f"a{n}") for n in numbers]
+
+
+def test_agents_that_one_node_leaves_behind_are_bounded(roster):
     """PROTOCOL.md PRES-6."""
-    monkeypatch.setattr(limits, "agents_away_per_node_max", 1)
-    roster._forget_most.__func__.__kwdefaults__["keep"]  # noqa: B018 - the bound is a default
-    cards = [card(MailboxKey(bytes((n,)) * 32), f"a{n}") for n in range(3)]
-    for now, one in enumerate(cards):
+    for now, one in enumerate(invented(limits.agents_away_per_node_max + 3)):
         roster.announce(OTHER_NODE, [one], float(now))
-    assert len(list(roster)) <= limits.cards_per_node_max
+    away = [seen.card.name for seen in roster if seen.node is None]
+    assert len(away) == limits.agents_away_per_node_max
+    assert away[0] == "a2"
 
 
-def test_at_the_bound_the_node_that_left_most_behind_loses_its_oldest(roster, monkeypatch):
-    """PROTOCOL.md PRES-6."""
-    monkeypatch.setattr(limits, "agents_max", 4)
-    invented = [card(MailboxKey(bytes((n,)) * 32), f"a{n}") for n in range(3)]
+def test_at_the_bound_the_node_that_left_most_behind_loses_its_oldest(roster):
+    """PROTOCOL.md PRES-6: inventing agents drives out none but one's own."""
     roster.announce(OTHER_NODE, [card(ALICE, "alice")], 0.0)
     roster.announce(OTHER_NODE, [], 1.0)
-    for now, one in enumerate(invented):
-        roster.announce(THIRD_NODE, [one], 2.0 + now)
-    roster.announce(THIRD_NODE, [card(BOB, "bob")], 9.0)
+    roster.announce(THIRD_NODE, invented(200), 2.0)
+    roster.announce(THIRD_NODE, [], 3.0)
+    full = limits.agents_max - len(keys(roster))
+    roster.announce(OWN_NODE, invented(full, at=1000), 4.0)
+    assert roster.announce(OTHER_NODE, [card(BOB, "bob")], 9.0) == [BOB]
     assert {ALICE, BOB} <= keys(roster)
-    assert len(keys(roster)) <= 4
+    assert len(keys(roster)) == limits.agents_max - 100 + 1
 
 
-def test_when_all_are_there_a_newcomer_finds_no_room_unless_it_is_of_this_node(
-    roster, monkeypatch
-):
+def test_when_all_are_there_a_newcomer_finds_no_room_unless_it_is_of_this_node(roster):
     """PROTOCOL.md PRES-6."""
-    monkeypatch.setattr(limits, "agents_max", 1)
-    roster.announce(OTHER_NODE, [card(ALICE, "alice")], 0.0)
+    roster.announce(OTHER_NODE, invented(limits.agents_max), 0.0)
     assert roster.announce(THIRD_NODE, [card(BOB, "bob")], 1.0) == []
     assert roster.announce(OWN_NODE, [card(CAROL, "carol")], 1.0) == [CAROL]
-    assert keys(roster) == {ALICE, CAROL}
+    assert len(keys(roster)) == limits.agents_max + 1

@@ -132,6 +132,7 @@ async def test_agent_gets_its_name_back_at_once_however_many_nodes_would_tend_it
 
 
 @POSIX
+@pytest.mark.long
 async def test_name_tended_by_a_stopped_process_is_refused_in_time_and_free_once_it_goes_on(
     mesh: Mesh,
 ):
@@ -159,10 +160,14 @@ async def test_full_disk_is_said_and_what_was_accepted_stays(mesh: Mesh):
     except (ConnectionError, FileNotFoundError) as exc:
         pytest.skip(f"a small disk may not be mounted here: {exc}")
     accepted = []
-    with pytest.raises(WorkerError) as caught:
+
+    async def fill() -> None:
         for _ in range(30):
             sent = await alice.call("send", to="bob", content="x" * 500_000)
             accepted.append(sent["id"])
+
+    with pytest.raises(WorkerError) as caught:
+        await fill()
     assert caught.value.code == "disk_full"
     assert accepted
     for id_ in accepted:

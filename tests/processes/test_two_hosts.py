@@ -1,6 +1,7 @@
 """Two state directories on one machine: two hosts that meet over the network of the loopback."""
 
 import asyncio
+import signal
 
 import pytest
 
@@ -38,18 +39,43 @@ async def test_door_is_taken_over_when_its_holder_is_killed(mesh: Mesh):
     assert await bob.sees(10, other="live") < 7
 
 
-async def test_killed_agent_of_another_host_is_away_in_time_and_its_mail_waits(mesh: Mesh):
+async def test_mail_for_a_killed_agent_of_another_host_waits_for_its_return(mesh: Mesh):
     door = free_port()
     alice = await mesh.join("alice", "h1", port=door)
     bob = await mesh.join("bob", "h2", peers=[f"127.0.0.1:{door}"])
     await alice.sees(bob="live")
     await bob.kill()
     sent = await alice.call("send", to="bob", content="while you were out")
-    assert await alice.sees(15, bob="away") < 15
     bob = await mesh.join("bob", "h2", peers=[f"127.0.0.1:{door}"])
     assert contents(await bob.call("collect", count=1, timeout_s=10)) == ["while you were out"]
     done = await alice.call("wait", id_=sent["id"], state="shown", timeout_s=5)
     assert done["reached"], done
+
+
+@pytest.mark.long
+async def test_killed_agent_of_another_host_is_away_in_time(mesh: Mesh):
+    door = free_port()
+    alice = await mesh.join("alice", "h1", port=door)
+    bob = await mesh.join("bob", "h2", peers=[f"127.0.0.1:{door}"])
+    await alice.sees(bob="live")
+    await bob.kill()
+    assert await alice.sees(60, bob="away") < 15
+
+
+@pytest.mark.long
+async def test_stopped_host_is_away_within_a_minute_and_catches_up_when_it_goes_on(mesh: Mesh):
+    door = free_port()
+    alice = await mesh.join("alice", "h1", port=door)
+    bob = await mesh.join("bob", "h2", peers=[f"127.0.0.1:{door}"])
+    await alice.sees(bob="live")
+    bob.signal(signal.SIGSTOP)
+    await alice.call("send", to="bob", content="sleep well")
+    found = await alice.call("wait_roster", states={"bob": "away"}, timeout_s=70, limit_s=80)
+    assert found["reached"]
+    assert found["after_s"] < 60
+    bob.signal(signal.SIGCONT)
+    assert contents(await bob.call("collect", count=1, timeout_s=15)) == ["sleep well"]
+    assert await bob.sees(10, alice="live") < 10
 
 
 async def test_wrong_secret_is_named_by_both_and_neither_sees_the_other(mesh: Mesh):

@@ -87,6 +87,7 @@ class Line:
         self.greeting = greeting
         self.sent: list[Sequence[bytes]] = []
         self.heard: list[Packet] = []
+        self.raw: list[bytes] = []
 
     def seal(self, *encoded: bytes) -> tuple[bytes, bytes]:
         """Seal whatever bytes as an envelope of this link."""
@@ -116,6 +117,7 @@ class Line:
         plain = frames.open_frame(parts, key=self.keys.open_key, key_id=self.keys.open_key_id)
         found = []
         for data in packets.unpack(plain):
+            self.raw.append(data)
             with suppress(packets.UnknownPacketError):
                 found.append(packets.decode(data, binding=self.keys.binding))
         self.heard += found
@@ -221,17 +223,27 @@ class Insider:
         return Greeting(**{**values, **changes})  # type: ignore[arg-type]
 
     async def dial(
-        self, to: Target, *, cards: Sequence[Card] | None = None, **greeting: object
+        self,
+        to: Target,
+        *,
+        cards: Sequence[Card] | None = None,
+        source: str = "",
+        **greeting: object,
     ) -> Line:
         """Open a link and announce `cards` (default: one's own, called mallory)."""
         socket = self.dealer(to.curve)
-        socket.connect(to.endpoint)
+        at = f"{source}:0;" if source else ""
+        socket.connect(to.endpoint.replace("tcp://", f"tcp://{at}"))
         secret = LinkSecret(os.urandom(32))
         own = self.greeting(**greeting)
         opening = Opening(own, os.urandom(16), secret.public, to.curve)
         hello = greetings.encode_hello(opening)
         socket.send_multipart(self._seal(hello))
-        parts = await _receive(socket)
+        try:
+            parts = await _receive(socket)
+        except TimeoutError:
+            socket.close(linger=0)
+            raise
         (welcome,) = packets.unpack(
             frames.open_frame(parts, key=self.mesh.aead, key_id=self.mesh.key_id)
         )
@@ -358,9 +370,14 @@ class Insider:
 
 async def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
     async with asyncio.timeout(PATIENCE_S):
-        while not socket.poll(0):
-            await asyncio.sleep(PAUSE_S)
-    return socket.recv_multipart()
+        while True:
+            while not socket.poll(0):
+                await asyncio.sleep(PAUSE_S)
+            parts = socket.recv_multipart()
+            if parts == [b"\x01"]:
+                raise TimeoutError("the other side has no use for this link")
+            if len(parts) == 2:
+                return parts
 
 
 __all__ = ["Hello", "Insider", "Line", "Target", "Welcome", "target"]

@@ -22,6 +22,7 @@ from mesh.packet import (
     Pong,
     Verdict,
 )
+from mesh.wire import heads
 from mesh.wire.heads import PacketKind, join
 from tests.processes.hosts import Mesh, contents, free_port
 from tests.security.insider import Insider, target
@@ -72,6 +73,12 @@ async def test_mail_in_the_name_of_a_key_not_proven_is_dropped(mesh: Mesh, insid
     await line.send(insider.mail([insider.letter(to, 1, "a liar", author_name="alice")]))
     (found,) = await bob.call("collect", count=1, timeout_s=5)
     assert (found["content"], found["verified"]) == ("a liar", "changed")
+    # Nor does it help to announce that name.
+    await line.send(Announce((insider.card("alice"),)))
+    liar = insider.letter(to, 2, "a louder liar", author_name="alice")
+    await line.send(insider.mail([liar], previous=1))
+    (found,) = await bob.call("collect", count=1, timeout_s=5)
+    assert (found["content"], found["verified"]) == ("a louder liar", "changed")
 
 
 async def test_cards_of_other_keys_and_of_other_links_are_refused(mesh: Mesh, insider: Insider):
@@ -86,7 +93,11 @@ async def test_cards_of_other_keys_and_of_other_links_are_refused(mesh: Mesh, in
     # A card of alice's key, signed with one's own.
     await to_bob.send(Announce((replace(alices, claim=limits.peers_max),)))
     # What alice signed for the link to the insider, copied to the link to bob, byte for byte.
-    await to_bob.send_frames(to_alice.seal(to_alice.encode(Ping(1))))
+    copied = [data for data in to_alice.raw if heads.split(data)[0] == PacketKind.ANNOUNCE]
+    assert copied
+    for data in copied:
+        await to_bob.send_frames(to_bob.seal(data))
+    await to_bob.send_frames(to_alice.seal(*copied))
     await asyncio.sleep(0.2)
     roster = await bob.call("roster")
     (entry,) = [e for e in roster if e["id"] == "alice"]
@@ -95,25 +106,49 @@ async def test_cards_of_other_keys_and_of_other_links_are_refused(mesh: Mesh, in
     assert not [p for p in await to_bob.hear(0.2) if isinstance(p, Mail)]
 
 
-async def test_acks_gaps_and_notes_for_others_change_nothing(mesh: Mesh, insider: Insider):
-    alice = await mesh.join("alice", "h1")
+async def test_acks_and_gaps_for_mail_to_others_change_nothing(mesh: Mesh, insider: Insider):
+    door = free_port()
+    alice = await mesh.join("alice", "h1", port=door)
+    carol = await mesh.join("carol", "h2", peers=[f"127.0.0.1:{door}"])
+    await carol.sees(alice="live")
+    carols = key_of(await dialled(insider, target(mesh.home("h2"))), "carol")
+    assert await delivery_s(alice, carol, "carol", "first") < 2
+    await carol.close()
+    await alice.sees(carol="away")
     sent = await alice.call("send", to="carol", content="for carol only")
-    carol = await mesh.join("carol", "h2", peers=())
     line = await dialled(insider, target(mesh.home("h1")))
     alices = key_of(line, "alice")
-    carols = key_of(await dialled(insider, target(mesh.home("h2"))), "carol")
-    message_id = MessageId(bytes.fromhex(sent["id"]))
     life = next(c.incarnation for p in line.heard if isinstance(p, Announce) for c in p.cards)
-    for sequence in range(1, 4):
+    message_id = MessageId(bytes.fromhex(sent["id"]))
+    for sequence in range(1, 5):
         for verdict in Verdict:
             item = AckItem(sequence, message_id, verdict, Why.NONE)
             await line.send(Ack(carols, alices, life, (item,)))
             await line.send(Ack(insider.key, alices, life, (item,)))
-    await line.send(Gap(carols, alices, life, 0), Noted(alices, carols, (message_id,)))
+    await line.send(Gap(carols, alices, life, 0))
     await line.hear(0.2)
-    states = [r["state"] for r in await alice.call("receipt", id_=sent["id"])]
-    assert states == ["queued"]
-    assert carol.process.returncode is None
+    assert [r["state"] for r in await alice.call("receipt", id_=sent["id"])] == ["queued"]
+    carol = await mesh.join("carol", "h2", peers=[f"127.0.0.1:{door}"])
+    assert contents(await carol.call("collect", count=1, timeout_s=10)) == ["for carol only"]
+
+
+async def test_a_note_in_an_authors_name_does_not_keep_shown_from_it(mesh: Mesh, insider: Insider):
+    door = free_port()
+    bob = await mesh.join("bob", "h1", port=door)
+    carol = await mesh.join("carol", "h2", peers=[f"127.0.0.1:{door}"])
+    await carol.sees(bob="live")
+    carols = key_of(await dialled(insider, target(mesh.home("h2"))), "carol")
+    sent = await carol.call("send", to="bob", content="read it later")
+    await carol.call("wait", id_=sent["id"], state="delivered", timeout_s=5)
+    await carol.close()
+    await bob.sees(carol="away")
+    assert contents(await bob.call("check")) == ["read it later"]
+    line = await dialled(insider, target(mesh.home("h1")))
+    message_id = MessageId(bytes.fromhex(sent["id"]))
+    await line.send(Noted(carols, key_of(line, "bob"), (message_id,)))
+    await line.hear(0.2)
+    carol = await mesh.join("carol", "h2", peers=[f"127.0.0.1:{door}"])
+    await carol.call("wait_receipt", id_=sent["id"], state="shown", timeout_s=5)
 
 
 async def test_an_alias_never_draws_the_mail_of_somebody_else(mesh: Mesh, insider: Insider):
@@ -126,7 +161,7 @@ async def test_an_alias_never_draws_the_mail_of_somebody_else(mesh: Mesh, inside
     # Not pinned yet, the holder live.
     assert await delivery_s(alice, victim, "victim", "first") < 2
     # Pinned, and the holder away.
-    await victim.kill()
+    await victim.close()
     await alice.sees(15, victim="away")
     sent = await alice.call("send", to="victim", content="second")
     assert [r["to"] for r in await alice.call("receipt", id_=sent["id"])] == ["victim"]
@@ -185,8 +220,15 @@ async def test_hints_lead_to_no_foreign_service(mesh: Mesh, insider: Insider):
     trap = mesh.directory / "trap.sock"
     server = await asyncio.start_unix_server(lambda r, w: called.append(w), path=str(trap))
     called: list[object] = []
-    evil = ("tcp://8.8.8.8:53", f"ipc://{trap}", "tcp://localhost:22", "tcp://[::ffff:8.8.8.8]:53")
-    async with server:
+    local = await asyncio.start_server(lambda r, w: called.append(w), "127.0.0.1", 0)
+    port = local.sockets[0].getsockname()[1]
+    evil = (
+        "tcp://8.8.8.8:53",
+        f"ipc://{trap}",
+        f"tcp://localhost:{port}",
+        f"tcp://[::ffff:127.0.0.1]:{port}",
+    )
+    async with server, local:
         line = await dialled(insider, target(mesh.home("h1")), endpoints=evil)
         hints = [Hint(CurveKey(os.urandom(32)), (e,), 0.0) for e in evil]
         await line.send(Peers(tuple(hints)))

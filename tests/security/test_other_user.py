@@ -3,6 +3,7 @@
 import os
 import pwd
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -89,8 +90,8 @@ async def test_all_that_is_kept_is_private_and_nothing_is_abstract(mesh: Mesh):
     home = mesh.home("h1")
     for path in (home, *home.rglob("*")):
         assert path.lstat().st_mode & 0o077 == 0, path
-    with open("/proc/net/unix") as lines:
-        assert not [line for line in lines if "@" in line and str(home) in line]
+    sockets = Path("/proc/net/unix").read_text().splitlines()
+    assert not [line for line in sockets if "@" in line and str(home) in line]
 
 
 async def test_a_planted_state_directory_is_refused(mesh: Mesh):

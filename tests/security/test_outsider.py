@@ -80,7 +80,12 @@ def noise(to: Target) -> int:
     return push(to, b"", os.urandom(60_000), for_s=1, bytes_max=16 * MIB)
 
 
-FLOODS = (flood_null, endless_multipart, endless_command, huge_frame, many_hellos, noise)
+FLOODS = (
+    endless_multipart,
+    endless_command,
+    many_hellos,
+    *[pytest.param(flood, marks=pytest.mark.long) for flood in (flood_null, huge_frame, noise)],
+)
 
 
 @pytest.mark.parametrize("flood", FLOODS)

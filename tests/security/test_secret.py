@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import mesh
 from mesh.driver.rotation import Rotation
 from mesh.store.home import Home
@@ -54,7 +56,12 @@ def test_neither_children_nor_logs_nor_files_get_it(tmp_path: Path):
         "PYTHONASYNCIODEBUG": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", RUN], env=environ, capture_output=True, timeout=60, cwd=tmp_path
+        [sys.executable, "-c", RUN],
+        env=environ,
+        capture_output=True,
+        timeout=60,
+        cwd=tmp_path,
+        check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
     said = done.stdout + done.stderr
@@ -79,9 +86,7 @@ def test_no_value_that_holds_it_shows_it(tmp_path: Path):
 
 def test_errors_about_it_do_not_quote_it(tmp_path: Path):
     for text in ("hunter2", "pass\ud800word-long-enough", "x" * 5000, "${HOME}hunter2hunter2"):
-        try:
+        with pytest.raises(mesh.ConfigError) as caught:
             mesh.Config(home=tmp_path, secret=text)
-        except mesh.MeshError as exc:
-            assert text not in f"{exc} {exc!r} {exc.__cause__!r}"
-        else:
-            raise AssertionError(text)
+        exc = caught.value
+        assert text not in f"{exc} {exc!r} {exc.__cause__!r}"
