@@ -18,12 +18,12 @@ def main() -> int:
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     # Imported late: signals are obeyed and wrong settings told before the SDK has been loaded.
-    from mesh.config import Config
-    from mesh.errors import ConfigError
+    import mesh
 
     try:
-        config = Config.from_env(wipe=True)
-    except ConfigError as exc:
+        config = mesh.Config.from_env(wipe=True)
+        mesh.check_start(config)
+    except mesh.ConfigError as exc:
         sys.stderr.write(f"claude-ipc-mcp: {exc}\n")
         return 1
     for warning in config.warnings:

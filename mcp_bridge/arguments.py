@@ -1,6 +1,5 @@
 """The arguments of one call, all checked before anything is done."""
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -123,10 +122,10 @@ def _check_text(argument: Argument, text: str) -> None:
 
 
 def _check_number(argument: Argument, number: float) -> None:
-    if not math.isfinite(number) or not argument.least <= number <= argument.most:
+    # The range comes first: a whole number may be too large to be a float, or to be shown.
+    if not argument.least <= number <= argument.most:
         raise mesh.UsageError(
-            f"{argument.name} must be from {argument.least:.0f} to {argument.most:.0f}, "
-            f"not {number}."
+            f"{argument.name} must be from {argument.least:.0f} to {argument.most:.0f}."
         )
     if argument.kind == "integer" and number != int(number):
         raise mesh.UsageError(f"{argument.name} must be a whole number, not {number}.")

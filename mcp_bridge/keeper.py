@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import Final
 
 import mesh
-from mcp_bridge.config import Push, profile
+from mcp_bridge.config import Push, profile, wake
+from mcp_bridge.news import News
 
 Opener = Callable[[mesh.Config], AbstractAsyncContextManager[mesh.Session]]
 
@@ -48,12 +49,17 @@ class Keeper:
         config: mesh.Config,
         *,
         opener: Opener,
-        push: Push,
+        place: str = "",
         look_around_s: float = look_around_s,
     ) -> None:
-        self.push = push
+        self.news = News()
+        self.push = Push.OFF
         self.client = ""
         self.token = ""
+        self.queued_told = 0
+        """How many unread messages the model was told of when it registered."""
+        self._is_hooked = False
+        self._place = place
         self._config = config
         self._opener = opener
         self._look_around_s = look_around_s
@@ -64,6 +70,7 @@ class Keeper:
         self._failure: mesh.MeshError | None = None
         self._start_failure: mesh.MeshError | None = None
         self._naming = asyncio.Lock()
+        self._named = asyncio.Event()
         self._noticed = asyncio.Event()
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
@@ -133,6 +140,21 @@ class Keeper:
             )
         return found
 
+    async def named(self) -> mesh.Agent:
+        """Wait until there is a registered agent, and return it."""
+        while (agent := self.agent_or_none) is None:
+            self._named.clear()
+            await self._named.wait()
+        return agent
+
+    def present(self, *, push: Push | None = None, is_hooked: bool | None = None) -> None:
+        """Let the others know by what mail wakes this session from now on."""
+        before = self._wake
+        self.push = self.push if push is None else push
+        self._is_hooked = self._is_hooked if is_hooked is None else is_hooked
+        if self._wake != before and self._session is not None:
+            self._describe(self._session)
+
     @property
     def news_due_s(self) -> float:
         """For how long yet a peer may be unknown only because this node is new."""
@@ -167,23 +189,27 @@ class Keeper:
         session = await self.session()
         async with self._naming:
             if session.agent is None:
-                return await self._take(session, name, summary)
+                return await self._take(session, name, summary, is_told=True)
             if session.agent.name.lower() != name.lower():
                 raise AlreadyRegisteredError(
                     f"This session is registered as {session.agent.name}; "
                     "use rename to change its name."
                 )
             if summary:
-                host = next((entry.host for entry in session.roster() if entry.you), "")
-                session.agent.describe(replace(self._profile(summary), host=host))
                 self._summary = summary
+                self._describe(session)
             return session.agent
 
-    async def _take(self, session: mesh.Session, name: str, summary: str) -> mesh.Agent:
-        agent = await session.register(name, profile=self._profile(summary))
-        self._name, self._summary = name, summary
+    async def _take(
+        self, session: mesh.Session, name: str, summary: str, *, is_told: bool = False
+    ) -> mesh.Agent:
+        self._summary = summary
+        agent = await session.register(name, profile=self._profile())
+        self._name = name
+        self.queued_told = agent.unread if is_told else 0
         self.token = self.token or secrets.token_urlsafe(32)
         self._start_failure = None
+        self._named.set()
         return agent
 
     async def rename(self, name: str) -> mesh.Renamed:
@@ -192,8 +218,17 @@ class Keeper:
         self._name = renamed.name
         return renamed
 
-    def _profile(self, summary: str) -> mesh.Profile:
-        return profile(client=self.client, summary=summary, push=self.push)
+    def _describe(self, session: mesh.Session) -> None:
+        if session.agent is not None:
+            host = next((entry.host for entry in session.roster() if entry.you), "")
+            session.agent.describe(replace(self._profile(), host=host))
+
+    def _profile(self) -> mesh.Profile:
+        return profile(client=self.client, summary=self._summary or self._place, wake=self._wake)
+
+    @property
+    def _wake(self) -> str:
+        return wake(self.push, is_hooked=self._is_hooked)
 
     async def _is_wanted(self) -> bool:
         """Wait until the session is wanted, or for a while after a client was noticed."""
@@ -213,6 +248,7 @@ class Keeper:
                 self._opened_at = asyncio.get_running_loop().time()
                 await self._claim_name(session)
                 self._session = session
+                self._named.set()
                 self._settled.set()
                 await self._leaving.wait()
         except mesh.ConfigError:
@@ -222,6 +258,7 @@ class Keeper:
             self._failure = exc
         finally:
             was_open, self._session = self._session is not None, None
+            self.news.changed.set()
             self._settled.set()
             self._wanted.clear()
         if was_open and not self._leaving.is_set():

@@ -2,16 +2,16 @@
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
 import mesh
 from mcp_bridge import render
 from mcp_bridge.arguments import Arguments
+from mcp_bridge.config import Push
 from mcp_bridge.keeper import Keeper
+from mcp_bridge.rates import Bucket
 from mcp_bridge.render import JsonObject
 from mcp_bridge.schemas import NOTICE
 from mesh import limits
@@ -30,29 +30,6 @@ _ARRIVED: Final = frozenset({"delivered", "shown"})
 _EVERYONE: Final = frozenset({"all", "everyone"})
 
 
-class Schedule:
-    """When mail is to be checked by itself; `every_minutes` 0 is never."""
-
-    def __init__(self) -> None:
-        self.every_minutes = 0
-        self._started_at = 0.0
-
-    def set(self, every_minutes: int) -> None:
-        """Start anew, or stop with 0."""
-        self.every_minutes = every_minutes
-        self._started_at = time.monotonic()
-
-    def next_at(self) -> str | None:
-        """Return when the next check is due, in ISO 8601."""
-        if not self.every_minutes:
-            return None
-        interval_s = self.every_minutes * 60
-        past_s = time.monotonic() - self._started_at
-        due_s = interval_s * (math.floor(past_s / interval_s) + 1) - past_s
-        due_at = datetime.fromtimestamp(time.time() + due_s, UTC)
-        return due_at.isoformat(timespec="seconds")
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a tool by a registered session."""
@@ -61,7 +38,7 @@ class Call:
     args: Arguments
     progress: Progress
     keeper: Keeper
-    schedule: Schedule
+    broadcasts: Bucket
 
 
 class ReceiptSurface(Protocol):
@@ -94,21 +71,27 @@ async def send(call: Call) -> JsonObject:
     """Send one message; with `wait_reply_s` wait for its answer, too."""
     args = call.args
     to = recipient_of(args)
+    reply_to = args.text_or_none("reply_to")
     receipt = await call.agent.send(
         to,
         args.text("content"),
         data=args.json("data"),
-        reply_to=args.text_or_none("reply_to"),
+        reply_to=reply_to,
         ttl_s=args.number_or_none("ttl_s"),
         urgent=args.flag("urgent"),
+        auto=reply_to in call.keeper.news.pushed,
     )
-    await settle(call.keeper, receipt)
     wait_s = args.number_or_none("wait_reply_s") or 0
-    reply = await _await_reply(call, receipt.id, wait_s) if wait_s else None
+    reply: JsonObject | None = None
+    if wait_s:
+        with call.keeper.news.waiting(lambda message: message.reply_to == receipt.id):
+            await settle(call.keeper, receipt)
+            reply = await _await_reply(call, receipt.id, wait_s)
+    else:
+        await settle(call.keeper, receipt)
     result = sent(to, receipt)
     if reply is not None:
-        shown = await _present(call.agent, mesh.Page((reply,), 0), marks=True)
-        return {**result, "message": f"{result['message']}. {NOTICE}", "reply": shown[0]}
+        return {**result, "message": f"{result['message']}. {NOTICE}", "reply": reply}
     if wait_s and result["status"] == "ok":
         result["message"] += f"; no reply within {wait_s:g} s, it will come by check"
     return result
@@ -117,6 +100,14 @@ async def send(call: Call) -> JsonObject:
 async def broadcast(call: Call) -> JsonObject:
     """Send one message to everybody."""
     args = call.args
+    delay_s = call.broadcasts.delay_s
+    if delay_s:
+        seconds = math.ceil(delay_s)
+        raise mesh.RateLimitError(
+            f"Rate limit: can broadcast again in {seconds} second{'s' * (seconds > 1)}",
+            retry_after_s=delay_s,
+        )
+    call.broadcasts.take()
     await call.keeper.look_around()
     receipt = await call.agent.broadcast(
         args.text("content"), data=args.json("data"), ttl_s=args.number_or_none("ttl_s")
@@ -165,6 +156,9 @@ def sent(to: str, receipt: ReceiptSurface) -> JsonObject:
     if recipient.why:
         keys["why"] = recipient.why
     match recipient.state:
+        case "refused" if recipient.why == "loop":
+            text = f"{recipient.to} refused one more automatic reply in a row: ask your user first"
+            return {"status": "error", "code": "refused", "message": text, **keys}
         case "refused":
             text = f"Message refused by {recipient.to}: {recipient.why or 'no reason given'}"
             return {"status": "error", "code": "refused", "message": text, **keys}
@@ -183,9 +177,17 @@ def sent(to: str, receipt: ReceiptSurface) -> JsonObject:
             return ok("Message sent", **keys)
 
 
-async def _await_reply(call: Call, message_id: str, wait_s: float) -> mesh.Message | None:
-    async def attempt(timeout_s: float) -> mesh.Message | None:
-        return await call.agent.await_reply(message_id, timeout_s=timeout_s)
+async def _await_reply(call: Call, message_id: str, wait_s: float) -> JsonObject | None:
+    async def attempt(timeout_s: float) -> JsonObject | None:
+        reply = await call.agent.await_reply(message_id, timeout_s=timeout_s)
+        if reply is None:
+            return None
+        async with call.keeper.news.showing:
+            page = await call.agent.read(peek=True)
+            if all(message.id != reply.id for message in page.messages):
+                return None  # another call has shown it
+            (shown,) = await _present(call.agent, mesh.Page((reply,), 0), marks=True)
+        return shown
 
     return await _patiently(attempt, wait_s, call.progress, "waiting for the reply")
 
@@ -195,14 +197,15 @@ async def _await_reply(call: Call, message_id: str, wait_s: float) -> mesh.Messa
 
 async def check(call: Call) -> JsonObject:
     """Show mail, and wait for some if asked to."""
-    args = call.args
+    args, agent, news = call.args, call.agent, call.keeper.news
     is_history = args.flag("history")
     marks = not (is_history or args.flag("peek"))
     since, limit = args.moment_or_none("since"), args.integer_or_none("limit")
+    sender = args.text_or_none("sender")
 
-    async def attempt(timeout_s: float) -> mesh.Page | None:
-        page = await call.agent.read(
-            sender=args.text_or_none("sender"),
+    async def read(timeout_s: float = 0) -> mesh.Page:
+        return await agent.read(
+            sender=sender,
             since=since,
             limit=limit,
             wait_s=timeout_s,
@@ -210,22 +213,43 @@ async def check(call: Call) -> JsonObject:
             history=is_history,
             search=args.text_or_none("search"),
         )
-        return page if page.messages else None
+
+    async def attempt(timeout_s: float) -> JsonObject | None:
+        if timeout_s and not (await read(timeout_s)).messages:
+            return None
+        async with news.showing:
+            page = await read()
+            if not page.messages:
+                return None
+            return await _shown(agent, page, marks=marks, is_new=not is_history)
 
     wait_s = args.number_or_none("wait_s") or 0
-    page = await _patiently(attempt, wait_s, call.progress, "waiting for mail")
-    return await _shown(call.agent, page or mesh.Page((), 0), marks=marks, is_new=not is_history)
+    found = await attempt(0)
+    if found is None and wait_s:
+        with news.waiting(_wants_from(sender)):
+            found = await _patiently(attempt, wait_s, call.progress, "waiting for mail")
+    return found or await _shown(agent, mesh.Page((), 0), marks=False, is_new=not is_history)
+
+
+def _wants_from(sender: str | None) -> Callable[[mesh.Message], bool]:
+    name = sender.partition("#")[0].lower() if sender else None
+    return lambda message: name is None or message.sender.lower() == name
 
 
 async def auto_process(call: Call) -> JsonObject:
-    """Show new mail now, and keep the schedule by which it is to be checked."""
+    """Show new mail now, and keep the schedule by which it is to be brought up."""
     every_minutes = call.args.integer_or_none("every_minutes")
-    page = await call.agent.read(peek=True)
-    result = await _shown(call.agent, page, marks=True, is_new=True)
+    news = call.keeper.news
+    async with news.showing:
+        page = await call.agent.read(peek=True)
+        result = await _shown(call.agent, page, marks=True, is_new=True)
     if every_minutes is not None:
-        call.schedule.set(every_minutes)
-    minutes, next_at = call.schedule.every_minutes, call.schedule.next_at()
+        news.schedule.set(every_minutes)
+        news.changed.set()
+    minutes, next_at = news.schedule.every_minutes, news.schedule.next_at()
     state = f"Auto-check every {minutes} minutes" if minutes else "Auto-check is off"
+    if minutes and call.keeper.push is Push.OFF:
+        state += " (nothing can wake this session: `unread` on results tells of mail)"
     message = f"{state}. {result['message']}"
     return {**result, "message": message, "every_minutes": minutes, "next_at": next_at}
 
@@ -282,8 +306,8 @@ async def _patiently(
     loop = asyncio.get_running_loop()
     started_at = loop.time()
     while True:
-        left_s = max(0.0, started_at + wait_s - loop.time())
-        found = await attempt(min(left_s, progress_interval_s))
-        if found is not None or left_s <= progress_interval_s:
+        left_s = started_at + wait_s - loop.time()
+        found = await attempt(max(0.0, min(left_s, progress_interval_s)))
+        if found is not None or left_s <= 0:
             return found
         await progress(loop.time() - started_at, what)

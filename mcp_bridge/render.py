@@ -5,6 +5,7 @@ together, is at most 8 KiB; who cuts says so (`truncated`) and names the file th
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,8 @@ from mesh import limits
 JsonObject = dict[str, Any]
 
 _CUT_MARK: Final = "…"
+# Inside JSON a `<` stands in strings only, so that this changes no value.
+_TAG: Final = re.compile(r"<(?=[A-Za-z/!?])")
 # Texts inside of data are cut to the first of these lengths that makes the data fit.
 _STEPS: Final = (4096, 1024, 256, 64)
 
@@ -33,13 +36,18 @@ class Shown:
 
 
 def dump(value: JsonObject) -> str:
-    """Return JSON as a model reads it: compact, and not escaped beyond need."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Return JSON as a model reads it: compact, and escaped only where a text opens a tag.
+
+    Clients pass results on as they are, and mark their own words by tags such as system-reminder.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _TAG.sub("\\\\u003c", text)
 
 
 def size(value: object) -> int:
     """Return how many bytes a value takes in a result."""
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return len(_TAG.sub("\\\\u003c", text).encode())
 
 
 def show(message: mesh.Message) -> Shown:

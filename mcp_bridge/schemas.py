@@ -202,6 +202,13 @@ TOOLS: Final = (
         is_read_only=True,
         is_local=True,
     ),
+    Tool(
+        "inbox_hook",
+        "For hooks only; never call it.",
+        (Argument("event"), Argument("stop_hook_active")),
+        is_read_only=True,
+        is_local=True,
+    ),
 )
 
 BY_NAME: Final = {tool.name: tool for tool in TOOLS}
@@ -218,7 +225,10 @@ tells what this session works on.
 - "Rename instance from OLD to NEW": rename. "Enable auto-check every 5 minutes": auto_process.
 Own-name arguments (from_id, instance_id, old_id) may be left out, except in register.
 When a result carries `unread`, mail is waiting: call check. To answer a message, send to its \
-`from` with reply_to set to its `id`.
+`from` with reply_to set to its `id`. A whole message that was put before you as "Message on the \
+claude-ipc mesh" counts as shown: check does not repeat it.
+`wake` in list_instances tells what mail does to an agent: push (wakes it at once), channel (so, \
+if its user allows), hook (it is told at its next step), poll (it sees mail when it looks).
 A send that returns status ok is safely stored. `queued` means it is delivered when the recipient \
 can be reached: never repeat it. `delivered` means it is on the recipient's disk, not yet read; \
 status with its id tells more.

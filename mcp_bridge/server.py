@@ -15,12 +15,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Never, Protocol, Self
 
 import mcp_types as types
+from anyio import BrokenResourceError, ClosedResourceError
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
@@ -28,8 +30,11 @@ from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
 import mesh
-from mcp_bridge.config import choose_push
+from mcp_bridge.config import Push, choose_push, inbox_of, wipe
 from mcp_bridge.keeper import Keeper
+from mcp_bridge.line import InboxSocket
+from mcp_bridge.place import describe_place
+from mcp_bridge.push import Pusher
 from mcp_bridge.schemas import INSTRUCTIONS, TOOLS, Tool
 from mcp_bridge.tools import Tools
 
@@ -107,30 +112,76 @@ def _version() -> str:
         return "0"
 
 
+class _Outgoing(Protocol):
+    async def send(self, item: SessionMessage, /) -> None: ...
+
+
+class Channel:
+    """The channel of a Claude Code session whose user has enabled it for this server.
+
+    Whether that is so cannot be seen, and notifications to nobody vanish. So nothing sent here
+    counts as shown: it carries headlines, and the mail stays unread.
+    """
+
+    capability: Final = "claude/channel"
+    is_sure = False
+
+    def __init__(self) -> None:
+        self.outgoing: _Outgoing | None = None
+
+    def is_there(self) -> bool:
+        """Whether there is a client; more cannot be known."""
+        return True
+
+    async def send(self, text: str) -> None:
+        """Send one text; raises OSError without a client."""
+        if self.outgoing is None:
+            raise ConnectionError("no client yet")
+        params = {"content": text, "meta": {"kind": "mail"}}
+        notification = types.JSONRPCNotification(
+            jsonrpc="2.0", method=f"notifications/{self.capability}", params=params
+        )
+        try:
+            await self.outgoing.send(SessionMessage(notification))
+        except (BrokenResourceError, ClosedResourceError) as exc:
+            raise ConnectionError("the client is gone") from exc
+
+
 async def serve(config: mesh.Config) -> Never:
     """Serve this process's client until it is gone or a signal comes; ends the process."""
     push = choose_push(config.push, os.environ)
-    keeper = Keeper(config, opener=mesh.open_session, push=push)
+    inbox = inbox_of(os.environ)
+    wipe(os.environ)
+    directory = Path(os.environ.get("CLAUDE_PROJECT_DIR") or Path.cwd())
+    keeper = Keeper(config, opener=mesh.open_session, place=describe_place(directory))
+    channel = Channel() if push is Push.CHANNEL else None
+    line = InboxSocket(*inbox) if push is Push.INBOX and inbox else channel
     ending = asyncio.Event()
     finished = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(_keep(keeper))
+        group.create_task(_guard(keeper.run()))
         group.create_task(_end_on_signal(keeper))
         group.create_task(_end_at_eof(keeper, ending, finished))
-        await _serve_stdio(keeper, ending)
+        if line is not None:
+            group.create_task(_guard(Pusher(keeper, line, push).run()))
+        await _serve_stdio(keeper, ending, channel)
         await keeper.leave()
         finished.set()
         await asyncio.Event().wait()
     raise AssertionError("unreachable")
 
 
-async def _serve_stdio(keeper: Keeper, ending: asyncio.Event) -> None:
+async def _serve_stdio(keeper: Keeper, ending: asyncio.Event, channel: Channel | None) -> None:
     server = build_server(keeper)
+    experimental: dict[str, dict[str, Any]] = {} if channel is None else {Channel.capability: {}}
+    options = server.create_initialization_options(experimental_capabilities=experimental)
     try:
         async with stdio_server() as (incoming, outgoing):
-            source = _Watched(incoming, outgoing, ending)
+            source = _Watched(incoming, outgoing, ending, is_handshake_only=channel is not None)
+            if channel is not None:
+                channel.outgoing = outgoing
             try:
-                await server.run(source, outgoing, server.create_initialization_options())
+                await server.run(source, outgoing, options)
             finally:
                 # Standard output may have broken while a thread still waits for input.
                 ending.set()
@@ -139,9 +190,10 @@ async def _serve_stdio(keeper: Keeper, ending: asyncio.Event) -> None:
         log.info("The client is gone: %s", group)
 
 
-async def _keep(keeper: Keeper) -> None:
+async def _guard(work: Coroutine[None, None, None]) -> None:
+    """End the process with a sentence, or with the trace of what nobody expected."""
     try:
-        await keeper.run()
+        await work
     except mesh.ConfigError as exc:
         sys.stderr.write(f"claude-ipc-mcp: {exc}\n")
         _exit(1)
@@ -179,17 +231,22 @@ def _exit(code: int) -> Never:
     os._exit(code)
 
 
-class _Outgoing(Protocol):
-    async def send(self, item: SessionMessage, /) -> None: ...
-
-
 class _Watched:
     """The read stream of the SDK, with lines that are no messages answered and its end noticed.
 
-    What rewrites or refuses incoming messages belongs here, before the SDK decides on the era.
+    With `is_handshake_only` the probe for the newer era, which has no way for notifications, is
+    refused before the SDK decides on the era; clients then fall back to the handshake.
     """
 
-    def __init__(self, source: Any, outgoing: _Outgoing, ending: asyncio.Event) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        source: Any,  # noqa: ANN401 - the SDK's own business
+        outgoing: _Outgoing,
+        ending: asyncio.Event,
+        *,
+        is_handshake_only: bool,
+    ) -> None:
+        self._is_handshake_only = is_handshake_only
         self._source = source
         self._outgoing = outgoing
         self._ending = ending
@@ -220,11 +277,23 @@ class _Watched:
             except StopAsyncIteration:
                 self._ending.set()
                 raise
-            if isinstance(item, SessionMessage):
+            answer = self._answer(item)
+            if isinstance(item, SessionMessage) and answer is None:
                 return item
-            answer = _refusal(item)
             if answer is not None:
                 await self._outgoing.send(SessionMessage(answer))
+
+    def _answer(self, item: SessionMessage | Exception) -> types.JSONRPCError | None:
+        """Return what is answered here; None for what is passed on, or for an empty line."""
+        if isinstance(item, Exception):
+            return _refusal(item)
+        request = item.message
+        if not self._is_handshake_only or not isinstance(request, types.JSONRPCRequest):
+            return None
+        if request.method != "server/discover":
+            return None
+        error = types.ErrorData(code=types.METHOD_NOT_FOUND, message="Method not found")
+        return types.JSONRPCError(jsonrpc="2.0", id=request.id, error=error)
 
     async def __aenter__(self) -> Self:
         return self

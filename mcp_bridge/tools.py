@@ -1,4 +1,4 @@
-"""The ten tools: which may run when, what each gives back, and how errors look.
+"""The tools: which may run when, what each gives back, and how errors look.
 
 Everything about a call is checked before anything is done: that the tool exists, that the session
 has a name, that each argument is known and within bounds, that own-name arguments are our own.
@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import mesh
-from mcp_bridge import mail, render
+from mcp_bridge import hook, mail, render
 from mcp_bridge.arguments import Arguments
 from mcp_bridge.keeper import Keeper
 from mcp_bridge.mail import Call, Progress, ok
+from mcp_bridge.rates import Bucket
 from mcp_bridge.render import JsonObject
 from mcp_bridge.schemas import BY_NAME, Tool
 
 _OWN_NAMES: Final = ("from_id", "instance_id", "old_id")
 _roster_bytes_max: Final = 48 * 1024
+broadcast_burst: Final = 5
+broadcasts_per_s: Final = 1.0
 
 
 class UnknownToolError(mesh.UsageError):
@@ -46,7 +49,7 @@ class Tools:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self._schedule = mail.Schedule()
+        self._broadcasts = Bucket(burst=broadcast_burst, per_s=broadcasts_per_s)
         self._open: dict[str, Callable[[Arguments], Awaitable[JsonObject]]] = {
             "register": self._register,
             "list_instances": self._list_instances,
@@ -64,6 +67,9 @@ class Tools:
 
     async def call(self, name: str, values: Mapping[str, Any], progress: Progress) -> Result:
         """Perform one call; what goes wrong is part of the result."""
+        if name == hook.name:
+            return Result(render.dump(await hook.answer(self._keeper, values)), is_error=False)
+        self._keeper.news.acted()
         try:
             value = await self._perform(name, values, progress)
         except mesh.MeshError as exc:
@@ -82,7 +88,7 @@ class Tools:
             return await self._open[tool.name](Arguments(tool, values))
         agent = await self._keeper.agent()
         args = _own_arguments(tool, values, agent)
-        call = Call(agent, args, progress, self._keeper, self._schedule)
+        call = Call(agent, args, progress, self._keeper, self._broadcasts)
         return await self._registered[tool.name](call)
 
     async def _register(self, args: Arguments) -> JsonObject:
@@ -145,9 +151,6 @@ def _own_arguments(tool: Tool, values: Mapping[str, Any], agent: mesh.Agent) -> 
 
 def _error(error: mesh.MeshError) -> JsonObject:
     value = {"status": "error", "code": error.code, "message": str(error)}
-    if isinstance(error, mesh.RateLimitError):
-        minutes = max(1, math.ceil(error.retry_after_s / 60))
-        value["message"] = f"Rate limit: can rename again in {minutes} minutes"
     if isinstance(error, mesh.UnconfirmedError):
         value["id"] = error.message_id
     return value
@@ -155,7 +158,12 @@ def _error(error: mesh.MeshError) -> JsonObject:
 
 async def _rename(call: Call) -> JsonObject:
     old = call.agent.name
-    renamed = await call.keeper.rename(call.args.text("new_id"))
+    try:
+        renamed = await call.keeper.rename(call.args.text("new_id"))
+    except mesh.RateLimitError as exc:
+        minutes = max(1, math.ceil(exc.retry_after_s / 60))
+        text = f"Rate limit: can rename again in {minutes} minutes"
+        raise mesh.RateLimitError(text, retry_after_s=exc.retry_after_s) from exc
     return ok(
         f"Renamed {old} to {renamed.name}",
         instance_id=renamed.name,

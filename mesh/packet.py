@@ -1,7 +1,8 @@
 """The typed units that two nodes exchange, without their signatures.
 
-`mesh.wire.packets` turns them into bytes and back: it adds and verifies signatures, so a packet that
-reaches the core is already proven to come from the keys it names. Numbered rules: `PROTOCOL.md`.
+`mesh.wire.packets` turns them into bytes and back: it adds and verifies signatures, so a packet
+that reaches the core is already proven to come from the keys it names. Its rules are numbered in
+`PROTOCOL.md`.
 """
 
 from dataclasses import dataclass
@@ -55,7 +56,10 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class MailItem:
-    """One letter on its way. `previous` is the sequence of the unsettled letter before it, else 0."""
+    """One letter on its way.
+
+    `previous` is the sequence of the unsettled letter before it in its stream, else 0.
+    """
 
     letter: Letter
     previous: int

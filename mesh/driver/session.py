@@ -14,7 +14,7 @@ from mesh.driver.holding import host_label
 from mesh.driver.node import MeshNode
 from mesh.driver.operations import Operations
 from mesh.driver.results import JsonObject, RosterEntry, Status
-from mesh.errors import UsageError
+from mesh.errors import ConfigError, UsageError
 from mesh.model import MailboxKey, Profile, check_name, fold
 
 
@@ -22,6 +22,8 @@ class Session:
     """One node and, once registered, its agent; use `open_session`."""
 
     def __init__(self, config: Config) -> None:
+        if not __debug__:
+            raise ConfigError("Python's -O is not supported: it removes checks of our own.")
         self.config = config
         self.agent: Agent | None = None
         self._key: MailboxKey | None = None

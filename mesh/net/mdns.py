@@ -55,7 +55,7 @@ _ERRORS: Final = (
     zeroconf.Error,
 )
 _log = logging.getLogger(__name__)
-# It prints a traceback for each interface without a route; what matters of that we report ourselves.
+# It prints a traceback for each interface without a route; what matters we report ourselves.
 logging.getLogger("zeroconf").setLevel(logging.CRITICAL)
 
 

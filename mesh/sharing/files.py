@@ -50,7 +50,7 @@ _KINDS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedContent:
-    """A file as it was read; `blake2b` is its BLAKE2b-256 in hexadecimal, as `b2sum -l 256` shows."""
+    """A file as it was read; `blake2b` is BLAKE2b-256 in hexadecimal, as of `b2sum -l 256`."""
 
     name: str
     content: bytes

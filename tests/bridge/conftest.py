@@ -14,8 +14,11 @@ from mcp.client import Client
 import mesh
 from mcp_bridge.config import Push
 from mcp_bridge.keeper import Keeper
+from mcp_bridge.line import Line
+from mcp_bridge.push import Pusher
 from mcp_bridge.server import build_server
 from tests.bridge.bridges import Bridge, Pair, Start
+from tests.bridge.inboxes import FakeInbox
 
 
 @pytest.fixture
@@ -32,12 +35,20 @@ def start(home: Path) -> Start:
 
     @asynccontextmanager
     async def started(
-        register: str | None = None, *, mode: str = "auto", **settings: Any
+        register: str | None = None,
+        *,
+        mode: str = "auto",
+        line: Line | None = None,
+        **settings: Any,
     ) -> AsyncIterator[Bridge]:
         config = mesh.Config(home=home, mesh=name, port=0, mdns=False, **settings)
-        keeper = Keeper(config, opener=mesh.open_session, push=Push.OFF, look_around_s=0.3)
+        keeper = Keeper(config, opener=mesh.open_session, look_around_s=0.1)
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(keeper.run())
+            pushing = None
+            if line is not None:
+                push = Push.INBOX if line.is_sure else Push.CHANNEL
+                pushing = group.create_task(Pusher(keeper, line, push).run())
             try:
                 async with Client(build_server(keeper), mode=mode) as client:
                     bridge = Bridge(client, keeper)
@@ -45,9 +56,19 @@ def start(home: Path) -> Start:
                         await bridge.call("register", instance_id=register)
                     yield bridge
             finally:
+                if pushing is not None:
+                    pushing.cancel()
                 await keeper.leave()
 
     return started
+
+
+@pytest.fixture
+async def inbox(home: Path) -> AsyncIterator[FakeInbox]:
+    """Return the inbox of an idle session."""
+    inbox = FakeInbox(home.parent / "inbox")
+    async with inbox.serving():
+        yield inbox
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcp_bridge.config import Push, choose_push, profile
+from mcp_bridge.config import Push, choose_push, profile, wake
 
 INBOX = {"CLAUDE_CODE_MESSAGING_SOCKET": "/tmp/x.sock", "CLAUDE_CODE_MESSAGING_TOKEN": "t"}
 
@@ -24,6 +24,18 @@ def test_one_path_is_chosen(setting: str, environ: dict[str, str], chosen: Push)
 
 
 def test_the_profile_says_how_the_session_is_woken() -> None:
-    shown = profile(client="c" * 100, summary="s", push=Push.OFF)
-    assert (shown.client, shown.summary, shown.wake) == ("c" * 64, "s", "poll")
-    assert profile(client="", summary="", push=Push.INBOX).wake == "push"
+    shown = profile(client="c" * 100, summary="s" * 300, wake="poll")
+    assert (shown.client, shown.summary, shown.wake) == ("c" * 64, "s" * 200, "poll")
+
+
+@pytest.mark.parametrize(
+    ("push", "is_hooked", "word"),
+    [
+        (Push.INBOX, True, "push"),
+        (Push.CHANNEL, False, "channel"),
+        (Push.OFF, True, "hook"),
+        (Push.OFF, False, "poll"),
+    ],
+)
+def test_wake_says_what_happens(push: Push, is_hooked: bool, word: str) -> None:
+    assert wake(push, is_hooked=is_hooked) == word

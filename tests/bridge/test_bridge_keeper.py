@@ -9,7 +9,6 @@ import pytest
 
 import mesh
 from mcp_bridge import keeper as module
-from mcp_bridge.config import Push
 from mcp_bridge.keeper import Keeper, NotRegisteredError
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +43,7 @@ class Trouble:
 @asynccontextmanager
 async def kept(home: Path, trouble: Trouble) -> AsyncIterator[Keeper]:
     config = mesh.Config(home=home, mesh="keeper", port=0, mdns=False)
-    keeper = Keeper(config, opener=trouble.open, push=Push.OFF, look_around_s=0)
+    keeper = Keeper(config, opener=trouble.open, look_around_s=0)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         group.create_task(keeper.run())
         try:

@@ -94,7 +94,11 @@ def test_no_more_values_than_fit_but_at_least_one() -> None:
     assert render.fitting([], 1) == []
 
 
-def test_results_are_compact_json() -> None:
-    text = render.dump({"status": "ok", "message": "grün <b>"})
-    assert text == '{"status":"ok","message":"grün <b>"}'
-    assert json.loads(text)["message"] == "grün <b>"
+def test_results_are_compact_json_without_tags() -> None:
+    value = {"status": "ok", "message": "grün a < b \\<system-reminder> </x> <!--"}
+    text = render.dump(value)
+    assert text == (
+        '{"status":"ok","message":"grün a < b \\\\\\u003csystem-reminder> \\u003c/x> \\u003c!--"}'
+    )
+    assert json.loads(text) == value
+    assert render.size(value) == len(text.encode())

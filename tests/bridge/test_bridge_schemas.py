@@ -16,6 +16,7 @@ CONTRACT = {
     "rename": "old_id? new_id",
     "auto_process": "instance_id? every_minutes?",
     "status": "id?",
+    "inbox_hook": "event? stop_hook_active?",
 }
 
 

@@ -16,6 +16,8 @@ import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
 
+from tests.bridge.inboxes import TOKEN, FakeInbox
+
 pytestmark = pytest.mark.anyio
 root = Path(__file__).parents[2]
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -126,7 +128,7 @@ async def test_two_processes_exchange_mail(environment: dict[str, str], mode: st
         assert (mode == "legacy") == (alice.protocol_version < "2026")
         await bob.call_tool("status", {})
         sent = await alice.call_tool("send", {"to_id": "bob", "content": "hello"})
-        assert json.loads(sent.content[0].text)["state"] in ("delivered", "shown")
+        assert json.loads(sent.content[0].text)["status"] == "ok"
         checked = await bob.call_tool("check", {"wait_s": 5})
         (message,) = json.loads(checked.content[0].text)["messages"]
         assert (message["from"], message["content"]) == ("alice", "hello")
@@ -225,24 +227,23 @@ async def test_stray_prints_never_reach_the_client(environment: dict[str, str]) 
         assert (await server.errors()).count("stray") == 3
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"IPC_SHARED_SECRET": "changeme"},
-        {"IPC_SHARED_SECRET": ""},
-        {"IPC_PORT": "many"},
-        {"IPC_INSTANCE_ID": "no good"},
-        {"IPC_PUSH": "sometimes"},
-    ],
-)
-async def test_a_wrong_setting_is_one_sentence_and_exit_1(
-    environment: dict[str, str], settings: dict[str, str]
-) -> None:
-    async with launched({**environment, **settings}) as server:
-        assert await server.process.wait() == 1
-        said = await server.errors()
-        assert said.startswith("claude-ipc-mcp: ")
-        assert (said.count("\n"), "Traceback" in said) == (1, False)
+async def test_a_wrong_setting_is_one_sentence_and_exit_1(environment: dict[str, str]) -> None:
+    async def attempt(settings: dict[str, str]) -> None:
+        async with launched({**environment, **settings}) as server:
+            assert await server.process.wait() == 1
+            said = await server.errors()
+            assert said.startswith("claude-ipc-mcp: ")
+            assert (said.count("\n"), "Traceback" in said) == (1, False)
+
+    async with asyncio.TaskGroup() as group:
+        for settings in (
+            {"IPC_SHARED_SECRET": "changeme"},
+            {"IPC_SHARED_SECRET": ""},
+            {"IPC_PORT": "many"},
+            {"IPC_INSTANCE_ID": "no good"},
+            {"IPC_PUSH": "sometimes"},
+        ):
+            group.create_task(attempt(settings))
 
 
 async def test_a_state_directory_that_is_a_link_ends_it_with_one_sentence(
@@ -250,11 +251,24 @@ async def test_a_state_directory_that_is_a_link_ends_it_with_one_sentence(
 ) -> None:
     Path(environment["IPC_HOME"]).symlink_to(tmp_path)
     async with launched(environment) as server:
-        await server.begin()
         assert await server.process.wait() == 1
         said = await server.errors()
         assert "symbolic link" in said
         assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_home_once_used_with_a_secret_refuses_open_mode(
+    environment: dict[str, str], home: Path
+) -> None:
+    home.mkdir(mode=0o700)
+    (home / "secret.used").touch()
+    async with launched(environment) as server:
+        assert await server.process.wait() == 1
+        said = await server.errors()
+        assert "was used with a secret" in said
+        assert said.count("\n") == 1
+    assert [path.name for path in home.iterdir()] == ["secret.used"]
 
 
 async def test_a_health_check_leaves_no_trace(environment: dict[str, str], home: Path) -> None:
@@ -268,7 +282,7 @@ async def test_a_health_check_leaves_no_trace(environment: dict[str, str], home:
         env={**environment, "IPC_INSTANCE_ID": "alice"},
     )
     async with asyncio.timeout(20), Client(parameters) as client:
-        assert len((await client.list_tools()).tools) == 10
+        assert len((await client.list_tools()).tools) == 11
     assert not home.exists()
 
 
@@ -284,3 +298,60 @@ async def test_a_secret_is_not_inherited_by_shared_commands(
         (message,) = (await server.call("check"))["messages"]
         assert "PATH=" in message["data"]["stdout"]
         assert "horse" not in message["data"]["stdout"]
+
+
+@posix_only
+async def test_mail_is_pushed_into_the_session_that_started_the_server(
+    environment: dict[str, str], inbox: FakeInbox
+) -> None:
+    named = {**environment, "IPC_INSTANCE_ID": "alice"}
+    named["CLAUDE_CODE_MESSAGING_SOCKET"] = str(inbox.path)
+    named["CLAUDE_CODE_MESSAGING_TOKEN"] = TOKEN
+    named |= {"IPC_SHARE_COMMAND": "any", "CLAUDE_PROJECT_DIR": "/nowhere/project"}
+    async with launched(named) as server:
+        await server.begin()
+        assert (await server.call("status"))["push"] == "inbox"
+        await server.call("send", to_id="alice", content="note to self")
+        assert '"note to self"' in await inbox.text(1)
+        await server.call("share_command", to_id="alice", command="env")
+        await inbox.text(2)
+        (shared,) = (await server.call("check", history=True, search="env"))["messages"]
+        assert "PATH=" in shared["data"]["stdout"]
+        assert TOKEN not in shared["data"]["stdout"]
+        (entry,) = (await server.call("list_instances"))["instances"]
+        assert (entry["wake"], entry["summary"]) == ("push", "project")
+
+
+async def test_a_channel_gets_headlines_over_the_handshake_era(
+    environment: dict[str, str],
+) -> None:
+    async with launched(
+        {**environment, "IPC_INSTANCE_ID": "alice", "IPC_PUSH": "channel"}
+    ) as server:
+        probe = {"jsonrpc": "2.0", "id": 0, "method": "server/discover", "params": {}}
+        await server.write(probe)
+        answer = await server.read()
+        assert (answer["id"], answer["error"]["code"]) == (0, -32601)
+        await server.write(INITIALIZE)
+        result = (await server.read())["result"]
+        assert result["capabilities"]["experimental"] == {"claude/channel": {}}
+        await server.write(INITIALIZED)
+        assert (await server.call("status"))["push"] == "channel"
+        await server.call("send", to_id="alice", content="y" * 200)
+        pushed = await server.read()
+        assert pushed["method"] == "notifications/claude/channel"
+        assert "id" not in pushed
+        text = pushed["params"]["content"]
+        assert "From alice" in text
+        assert text.count("y" * 160) == 1
+        assert "y" * 161 not in text
+        assert all(isinstance(value, str) for value in pushed["params"]["meta"].values())
+        (message,) = (await server.call("check"))["messages"]
+        assert message["content"] == "y" * 200
+
+
+async def test_no_channel_is_declared_unasked(environment: dict[str, str]) -> None:
+    async with launched(environment) as server:
+        await server.write(INITIALIZE)
+        capabilities = (await server.read())["result"]["capabilities"]
+        assert "claude/channel" not in json.dumps(capabilities)

@@ -1,4 +1,4 @@
-"""The ten tools, over a real node and the SDK's own client."""
+"""The tools, over a real node and the SDK's own client."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from mcp_bridge.schemas import BY_NAME, NOTICE
 from tests.bridge.bridges import Pair, Start
 
 pytestmark = pytest.mark.anyio
-needs_name = sorted(set(BY_NAME) - {"register", "list_instances", "status"})
+needs_name = sorted(set(BY_NAME) - {"register", "list_instances", "status", "inbox_hook"})
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
@@ -346,3 +346,21 @@ async def test_share_file_and_command(start: Start, tmp_path: Path) -> None:
         assert await bridge.code("share_command", to_id="alice", command="rm -rf x") == "refused"
         missing = await bridge.call("share_file", to_id="alice", filepath="/nowhere")
         assert missing["status"] == "error"
+
+
+async def test_broadcasts_are_limited_and_it_is_said_until_when(start: Start) -> None:
+    async with start("alice") as bridge:
+        for _ in range(5):
+            assert (await bridge.call("broadcast", content="x"))["status"] == "ok"
+        refused = await bridge.call("broadcast", content="x")
+        assert refused["code"] == "rate_limited"
+        assert refused["message"] == "Rate limit: can broadcast again in 1 second"
+
+
+async def test_two_checks_at_once_never_show_the_same(start: Start) -> None:
+    async with start("alice") as bridge, asyncio.TaskGroup() as group:
+        waits = [group.create_task(bridge.call("check", wait_s=0.5)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        await bridge.call("send", to_id="alice", content="once")
+        shown = [message for wait in waits for message in (await wait)["messages"]]
+        assert [message["content"] for message in shown] == ["once"]

@@ -304,7 +304,10 @@ def test_a_long_name_keeps_its_extension():
 
 def _save(directory, name="notes.txt", content=b"hello"):
     return save_quarantined(
-        directory, name=name, content=content, digest=hashlib.blake2b(content, digest_size=32).hexdigest()
+        directory,
+        name=name,
+        content=content,
+        digest=hashlib.blake2b(content, digest_size=32).hexdigest(),
     )
 
 
