@@ -224,6 +224,10 @@ async def test_plugin_is_made_in_an_empty_directory_only(user):
     place = root / market["plugins"][0]["source"]
     plugin = json.loads((place / ".claude-plugin" / "plugin.json").read_text())
     assert plugin["mcpServers"]["claude-ipc"]["command"] == "uvx"
+    hooks = json.loads((place / "hooks" / "hooks.json").read_text())["hooks"]
+    (stop,) = hooks["Stop"][0]["hooks"]
+    assert (stop["server"], stop["tool"]) == ("plugin:claude-ipc:claude-ipc", "inbox_hook")
+    assert stop["input"]["stop_hook_active"] == "${stop_hook_active}"
     assert (place / "skills" / "mesh" / "SKILL.md").read_text().startswith("---\nname: mesh\n")
     code, value = await install("claude", "--plugin", "made")
     assert (code, value["code"]) == (5, "refused")

@@ -163,7 +163,8 @@ def _vscode_path(environ: Mapping[str, str]) -> Path:
 
 def _codex_extra(_: Mapping[str, str]) -> Entry:
     times = {"startup_timeout_sec": START_S, "tool_timeout_sec": WAIT_S}
-    return {"env_vars": list(VARIABLES), **times}
+    # Not required, Codex may begin its first turn before the server is up, without its tools.
+    return {"env_vars": list(VARIABLES), "required": True, **times}
 
 
 def _gemini_extra(environ: Mapping[str, str]) -> Entry:

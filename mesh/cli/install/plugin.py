@@ -2,6 +2,7 @@
 
 DIR/.claude-plugin/marketplace.json
 DIR/plugins/NAME/.claude-plugin/plugin.json     the server
+DIR/plugins/NAME/hooks/hooks.json               tells of unread mail where nothing is pushed
 DIR/plugins/NAME/skills/mesh/SKILL.md           when to use it
 DIR/plugins/NAME/README.md
 """
@@ -18,6 +19,8 @@ from mesh.errors import PolicyError, StoreError
 _SUMMARY: Final = (
     "Lets AI coding sessions send each other messages, on one machine and across a LAN."
 )
+_HOOK_EVENTS: Final = ("UserPromptSubmit", "PostToolBatch", "Stop")
+_HOOK_S: Final = 5
 _SKILL: Final = """\
 ---
 name: mesh
@@ -69,8 +72,30 @@ def plugin_files(
     return {
         ".claude-plugin/marketplace.json": _json(marketplace),
         f"{base}/.claude-plugin/plugin.json": _json(plugin),
+        f"{base}/hooks/hooks.json": _json(hooks(f"plugin:{name}:{name}")),
         f"{base}/skills/mesh/SKILL.md": _SKILL,
         f"{base}/README.md": readme,
+    }
+
+
+def hooks(server: str) -> dict[str, Any]:
+    """Return hooks that ask `server` for counts and senders of unread mail, never for bodies."""
+    return {
+        "description": "Tell the session that mail has come.",
+        "hooks": {event: [{"hooks": [_hook(server, event)]}] for event in _HOOK_EVENTS},
+    }
+
+
+def _hook(server: str, event: str) -> dict[str, Any]:
+    asked = {"event": event}
+    if event == "Stop":
+        asked["stop_hook_active"] = "${stop_hook_active}"
+    return {
+        "type": "mcp_tool",
+        "server": server,
+        "tool": "inbox_hook",
+        "input": asked,
+        "timeout": _HOOK_S,
     }
 
 
