@@ -70,7 +70,7 @@ async def torture(place: Path, *, size: int, kills: int, seed: int) -> int:
     draw = random.Random(seed)
     path = place / "shared" / "big.bin"
     path.parent.mkdir()
-    path.write_bytes(draw.randbytes(size))
+    path.write_bytes(os.urandom(size))
     killed = 0
     reached = 0
     async with worker("send", place, str(path)) as sender:
