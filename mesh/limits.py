@@ -151,7 +151,8 @@ quarantine_versions_max: Final = 100
 streamed_file_bytes_max: Final = 1024 * MIB
 file_name_bytes_max: Final = 255
 chunk_bytes_max: Final = 128 * KIB
-fetch_window_bytes: Final = 768 * KIB
+fetch_window_bytes: Final = 512 * KIB
+fetch_backlog_bytes_max: Final = 4 * MIB
 fetches_active_max: Final = 4
 fetches_max: Final = 256
 fetches_per_author_max: Final = 32
@@ -173,7 +174,7 @@ files_free_bytes_min: Final = 256 * MIB
 
 assert content_bytes_max + data_bytes_max < body_bytes_max < frame_bytes_max
 assert file_bytes_max + 4 * KIB < body_bytes_max
-assert chunk_bytes_max <= fetch_window_bytes <= partial_sync_bytes
+assert chunk_bytes_max <= fetch_window_bytes <= fetch_backlog_bytes_max <= partial_sync_bytes
 assert chunk_bytes_max <= batch_bytes_max
 assert offers_open_max <= fetches_per_author_max <= partials_per_author_max
 assert streamed_file_bytes_max <= files_bytes_per_author_max

@@ -89,6 +89,7 @@ class Fetches:
         fetch.stalls = 0
         out.files.append(KeepChunk(fetch.key, chunk.offset, chunk.data))
         self._finish_if_complete(fetch, out)
+        self._go_on(now, out)
 
     def kept(self, event: ChunkKept, now: float, out: EffectsDraft) -> None:
         """Pieces were written: there is room for the next ones."""

@@ -60,8 +60,13 @@ class Fetch:
 
     @property
     def outstanding(self) -> int:
-        """How much was asked for and is not written yet."""
-        return self.wanted_to - self.kept_to
+        """How much was asked for and has not come yet."""
+        return self.wanted_to - self.received_to
+
+    @property
+    def is_backed_up(self) -> bool:
+        """Whether the disk is so far behind that nothing more may be asked for."""
+        return self.wanted_to - self.kept_to >= limits.fetch_backlog_bytes_max
 
     def accepts(self, *, offset: int, length: int) -> bool:
         """Whether a piece is the next one, of the size that was asked for."""
@@ -106,7 +111,7 @@ def next_wants(fetches: Iterable[Fetch]) -> list[tuple[LinkId, Want]]:
         before = len(wants)
         for fetch in active:
             size = fetch.piece(fetch.wanted_to)
-            if not size or room[fetch.link] < size:
+            if not size or room[fetch.link] < size or fetch.is_backed_up:
                 continue
             key = fetch.key
             want = Want(key.mailbox, key.author, key.digest, fetch.wanted_to, size)
