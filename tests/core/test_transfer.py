@@ -66,6 +66,7 @@ def started(digest: bytes = DIGEST, link: LinkId = ONE, size: int = SIZE) -> Fet
 
 
 def test_no_more_is_asked_for_than_the_window_of_a_link_holds():
+    """PROTOCOL.md FILE-5."""
     fetches = [started(), started(b"g" * 32), started(b"h" * 32, link=TWO)]
     wants = next_wants(fetches)
     for link in (ONE, TWO):
@@ -169,6 +170,7 @@ def share(world: World, number: int = 1, file: FileRef = FILE) -> Disks:
 
 
 def test_letter_gets_its_sequence_only_when_the_recipient_has_the_file(world):
+    """PROTOCOL.md FILE-2."""
     disks = share(world)
     alice, bob = world.parties["alice"], world.parties["bob"]
     world.send(alice, ALICE, "bob", 2)
@@ -183,6 +185,7 @@ def test_letter_gets_its_sequence_only_when_the_recipient_has_the_file(world):
 
 
 def test_lost_link_resumes_where_the_disk_is(world):
+    """PROTOCOL.md FILE-3, FILE-4."""
     disks = share(world)
     alice, bob = world.parties["alice"], world.parties["bob"]
     disks.run(until=9)
@@ -213,6 +216,7 @@ def test_recipient_that_has_the_file_already_says_so_at_once(world):
 
 
 def test_piece_that_was_lost_is_asked_for_again(world):
+    """PROTOCOL.md FILE-6."""
 
     disks = share(world)
     lost: list[Packet] = []
@@ -243,6 +247,7 @@ def test_file_that_is_not_what_was_signed_is_refused_for_good(world):
 
 
 def test_damage_after_a_resume_is_tried_once_more_from_nothing(world):
+    """PROTOCOL.md FILE-8."""
     disks = share(world)
     disks.kept[KEY] = 4 * CHUNK
     disks.verdict = Why.DAMAGED
@@ -257,6 +262,7 @@ def test_damage_after_a_resume_is_tried_once_more_from_nothing(world):
     [({"free_bytes": 0}, Why.RECIPIENT_FULL), ({"author_partials": 64}, Why.QUOTA)],
 )
 def test_recipient_without_room_says_why_and_is_asked_again(world, facts, why):
+    """PROTOCOL.md FILE-9."""
 
     disks = share(world)
     disks.facts = facts
@@ -285,6 +291,7 @@ def test_outgoing_file_that_is_gone_ends_its_letter(world):
 
 
 def test_nothing_is_served_that_was_not_offered_to_the_one_who_asks(world):
+    """PROTOCOL.md FILE-7."""
     alice, bob = world.parties["alice"], world.parties["bob"]
     (link,) = world.links(alice)
     disks = share(world)

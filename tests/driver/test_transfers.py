@@ -92,6 +92,7 @@ async def test_mail_is_not_held_up_by_a_file_that_waits_for_its_recipient(tmp_pa
 
 
 async def test_file_shared_by_a_session_that_ended_is_sent_by_the_next(tmp_path):
+    """PROTOCOL.md FILE-1."""
     path = make_file(tmp_path / "shared", 2 * limits.MIB)
     async with asyncio.timeout(WAIT_S):
         async with mesh.join("alice", config_of(tmp_path, "host")) as alice:
