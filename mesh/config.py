@@ -94,6 +94,12 @@ class Config:
     share_roots: tuple[Path, ...] | None = None
     """Directories whose files may be shared; None is the working directory and its git root."""
 
+    file_bytes_max: int = limits.streamed_file_bytes_max
+    """Largest file that is shared or received, in bytes; costs that much of both disks."""
+
+    files_bytes_per_author_max: int = limits.files_bytes_per_author_max
+    """How much the files received from one author may take of the disk, in bytes."""
+
     tends: bool = True
     """Whether to hold mailboxes of away agents; False for commands that end at once."""
 
@@ -116,6 +122,8 @@ class Config:
             raise ConfigError(f"IPC_PORT must be a number from 0 to {PORT_MAX}, not {self.port}.")
         if self.bind is not None:
             put(self, "bind", _check_bind(self.bind))
+        if self.file_bytes_max < limits.file_bytes_max:
+            raise ConfigError(f"IPC_FILE_BYTES_MAX must be at least {limits.file_bytes_max}.")
         _check_choice(self.push, "IPC_PUSH", PUSH_MODES)
         _check_choice(self.share_command, "IPC_SHARE_COMMAND", COMMAND_POLICIES)
         if self.share_roots is not None:
@@ -205,6 +213,10 @@ class Config:
             mdns=_parse_switch(read.get("IPC_MDNS") or "on", "IPC_MDNS"),
             push=(read.get("IPC_PUSH") or "auto").lower(),
             share_command=(read.get("IPC_SHARE_COMMAND") or "allowlist").lower(),
+            file_bytes_max=_parse_size(read, "IPC_FILE_BYTES_MAX", limits.streamed_file_bytes_max),
+            files_bytes_per_author_max=_parse_size(
+                read, "IPC_FILES_QUOTA", limits.files_bytes_per_author_max
+            ),
             share_roots=tuple(map(Path, _split(roots, os.pathsep))) if roots else None,
         )
         if wipe:
@@ -334,6 +346,13 @@ def _parse_switch(text: str, variable: str) -> bool:
     if text.lower() not in _SWITCH:
         raise ConfigError(f"{variable} must be on or off, not {text[:80]!r}.")
     return _SWITCH[text.lower()]
+
+
+def _parse_size(read: Mapping[str, str], variable: str, default: int) -> int:
+    text = read.get(variable) or str(default)
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise ConfigError(f"{variable} must be a number of bytes, not {text[:80]!r}.")
+    return int(text)
 
 
 def _parse_port(text: str, variable: str) -> int:

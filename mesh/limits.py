@@ -147,8 +147,37 @@ command_chars_max: Final = 8 * KIB
 quarantine_name_bytes_max: Final = 120
 quarantine_versions_max: Final = 100
 
+# Files that are streamed.
+streamed_file_bytes_max: Final = 1024 * MIB
+file_name_bytes_max: Final = 255
+chunk_bytes_max: Final = 128 * KIB
+fetch_window_bytes: Final = 512 * KIB
+fetch_backlog_bytes_max: Final = 4 * MIB
+fetches_active_max: Final = 4
+fetches_max: Final = 256
+fetches_per_author_max: Final = 32
+fetch_stall_s: Final = 10.0
+fetch_stalls_max: Final = 3
+offers_open_max: Final = 8
+offer_interval_s: Final = 15.0
+offer_pause_s: Final = 60.0
+transfers_interval_s: Final = 2.5
+chunks_sending_max: Final = 64
+file_batch_bytes_max: Final = MIB
+partials_per_author_max: Final = 64
+partial_sync_bytes: Final = 8 * MIB
+partial_s_max: Final = 7 * 86400.0
+spool_grace_s: Final = 3600.0
+files_bytes_per_author_max: Final = 4 * 1024 * MIB
+files_remembered_max: Final = 4096
+files_free_bytes_min: Final = 256 * MIB
+
 assert content_bytes_max + data_bytes_max < body_bytes_max < frame_bytes_max
 assert file_bytes_max + 4 * KIB < body_bytes_max
+assert chunk_bytes_max <= fetch_window_bytes <= fetch_backlog_bytes_max <= partial_sync_bytes
+assert chunk_bytes_max <= batch_bytes_max
+assert offers_open_max <= fetches_per_author_max <= partials_per_author_max
+assert streamed_file_bytes_max <= files_bytes_per_author_max
 assert ttl_s_max <= history_s_default
 assert ping_interval_s < suspect_after_s < away_after_s < 60
 assert batch_letters_max <= window_letters_max < sequence_reserve // 2

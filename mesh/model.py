@@ -73,6 +73,7 @@ class Why(Enum):
     VERSION = "version"
     LOOP = "loop"
     SKIPPED = "skipped"
+    DAMAGED = "damaged"
 
 
 class Presence(Enum):
@@ -105,11 +106,21 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class FileRef:
+    """A file that travels beside its letter: `digest` is its BLAKE2b-256."""
+
+    digest: bytes
+    bytes: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """The part of a message that its author signs.
 
     `recipient` is None and `sequence` 0 while nobody is known under the name; such a letter stays
-    in the outbox. Sequences start at 1 and count per (author, incarnation, recipient).
+    in the outbox. Sequences start at 1 and count per (author, incarnation, recipient). A letter
+    with a `file` gets both only when the recipient has the whole file (PROTOCOL.md FILE-2).
     """
 
     message_id: MessageId
@@ -128,6 +139,7 @@ class Letter:
     chain: tuple[bytes, ...]
     body_digest: bytes
     body_bytes: int
+    file: FileRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from enum import Enum
 from mesh.model import (
     Card,
     CurveKey,
+    FileRef,
     HostId,
     Incarnation,
     Letter,
@@ -158,4 +159,73 @@ class Leave:
     """The sender is about to end."""
 
 
-Packet = Hello | Welcome | Announce | Mail | Ack | Gap | Noted | Peers | Ping | Pong | Leave
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The author has a file for the recipient; signed by the author."""
+
+    author: MailboxKey
+    recipient: MailboxKey
+    file: FileRef
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """The recipient asks for a piece of an offered file."""
+
+    recipient: MailboxKey
+    author: MailboxKey
+    digest: bytes
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a file, as it was asked for."""
+
+    author: MailboxKey
+    recipient: MailboxKey
+    digest: bytes
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """The recipient has the whole file, verified and durable; signed by the recipient."""
+
+    recipient: MailboxKey
+    author: MailboxKey
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """The recipient does not take a file, now or ever, as `why` says; signed by the recipient."""
+
+    recipient: MailboxKey
+    author: MailboxKey
+    digest: bytes
+    why: Why
+
+
+FilePacket = Offer | Want | Chunk | Have | Decline
+
+Packet = (
+    Hello
+    | Welcome
+    | Announce
+    | Mail
+    | Ack
+    | Gap
+    | Noted
+    | Peers
+    | Ping
+    | Pong
+    | Leave
+    | Offer
+    | Want
+    | Chunk
+    | Have
+    | Decline
+)

@@ -97,4 +97,11 @@ class StreamDue:
     recipient: MailboxKey
 
 
-Matter = DialDue | HandshakeDue | AwayDue | SweepDue | ExchangeDue | ExpiryDue | StreamDue
+@dataclass(frozen=True, slots=True)
+class TransfersDue:
+    """Files are on their way: look for those that stand still."""
+
+
+Matter = (
+    DialDue | HandshakeDue | AwayDue | SweepDue | ExchangeDue | ExpiryDue | StreamDue | TransfersDue
+)

@@ -4,6 +4,7 @@
 2. `changes` are committed, one transaction a mailbox;
 3. only then `acks`, `answers`, `arrivals` and `receipts` may leave; if the commit failed, none of
    that mailbox's may.
+`files` follow the commit, too, one after the other; their answers come back as events.
 Letters whose `MarkSent` is among the changes wait for 2 as well (`transmissions_after`).
 """
 
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 
 from mesh.core.changes import Change
 from mesh.core.events import Token
+from mesh.core.filework import FileTask
 from mesh.model import (
     CurveKey,
     Letter,
@@ -142,6 +144,7 @@ class Effects:
     receipts: tuple[Receipt, ...] = ()
     notices: tuple[Notice, ...] = ()
     roster_changed: bool = False
+    files: tuple[FileTask, ...] = ()
 
 
 @dataclass(slots=True)
@@ -160,6 +163,7 @@ class EffectsDraft:
     receipts: list[Receipt] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     roster_changed: bool = False
+    files: list[FileTask] = field(default_factory=list)
 
     def freeze(self) -> Effects:
         """Return what was collected."""
@@ -176,4 +180,5 @@ class EffectsDraft:
             receipts=tuple(self.receipts),
             notices=tuple(self.notices),
             roster_changed=self.roster_changed,
+            files=tuple(self.files),
         )

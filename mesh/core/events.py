@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NewType
 
+from mesh.core.filework import FileEvent
 from mesh.core.snapshot import MailboxSnapshot, ShownLetter
 from mesh.model import (
     Address,
     CurveKey,
+    FileRef,
     Kind,
     LinkId,
     MailboxKey,
@@ -111,6 +113,7 @@ class Draft:
     is_urgent: bool = False
     is_auto: bool = False
     chain: tuple[bytes, ...] = ()
+    file: FileRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,4 +194,5 @@ Event = (
     | Resumed
     | Stopping
     | Timeout
+    | FileEvent
 )

@@ -17,6 +17,7 @@ from mesh.core.agenda import (
     Matter,
     StreamDue,
     SweepDue,
+    TransfersDue,
 )
 from mesh.core.backoff import Random
 from mesh.core.candidates import Candidates
@@ -40,26 +41,44 @@ from mesh.core.events import (
     Timeout,
     Trust,
 )
+from mesh.core.fetches import Fetches
+from mesh.core.filework import (
+    ChunkKept,
+    ChunkSent,
+    FileEnded,
+    FileEvent,
+    FileFound,
+    SpoolLost,
+    SweepFiles,
+)
 from mesh.core.hints import MayDial
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
+from mesh.core.offers import Offers
 from mesh.core.post import Post
 from mesh.core.requests import Requests
 from mesh.core.roster import Roster
+from mesh.core.transfer import FileQuota
 from mesh.model import LinkId, MailboxKey, MessageId, Why
 from mesh.packet import (
     Ack,
     Announce,
+    Chunk,
+    Decline,
+    FilePacket,
     Gap,
     Greeting,
+    Have,
     Hello,
     Leave,
     Mail,
     Noted,
+    Offer,
     Packet,
     Peers,
     Ping,
     Pong,
+    Want,
     Welcome,
 )
 
@@ -79,6 +98,7 @@ class Node:
         random: Random,
         now: float = 0.0,
         may_dial: MayDial = lambda _: True,
+        quota: FileQuota | None = None,
     ) -> None:
         self._agenda: Agenda[Matter] = Agenda()
         self.roster = Roster(node=greeting.node, host=greeting.host)
@@ -102,6 +122,10 @@ class Node:
         )
         self._requests = Requests(roster=self.roster, post=self._post)
         self._swept_at = now
+        self._offers = Offers(post=self._post, links=self._links)
+        self._fetches = Fetches(
+            links=self._links, mailboxes=self._post.mailboxes, quota=quota or FileQuota()
+        )
         self._agenda.set(SweepDue(), now + limits.sweep_interval_s)
         self._agenda.set(ExchangeDue(), now + limits.peer_exchange_interval_s)
 
@@ -123,6 +147,11 @@ class Node:
                 return self._post.explain(held, owed, now) if held else Why.NONE
         return Why.NONE
 
+    def needs_file(self, mailbox: MailboxKey, digest: bytes) -> bool:
+        """Whether a letter of this mailbox is owed that carries this file."""
+        held = self._post.mailboxes.get(mailbox)
+        return held is None or held.outbox.needs_file(digest)
+
     def next_deadline(self) -> float | None:
         """Return when `Timeout` is due, or None."""
         return self._agenda.next_deadline()
@@ -141,9 +170,28 @@ class Node:
                 self._mailbox(event, now, out)
             case Sighted() | LocalNodes() | LinkLost() | Resumed() | Stopping():
                 self._surroundings(event, now, out)
+            case FileFound() | ChunkKept() | FileEnded() | ChunkSent() | SpoolLost():
+                self._file(event, now, out)
             case _:
                 assert_never(event)
+        if self._fetches or self._offers.is_open:
+            self._agenda.set_earlier(TransfersDue(), now + limits.transfers_interval_s)
         return out.freeze()
+
+    def _file(self, event: FileEvent, now: float, out: EffectsDraft) -> None:
+        match event:
+            case FileFound():
+                self._fetches.found(event, now, out)
+            case ChunkKept():
+                self._fetches.kept(event, now, out)
+            case FileEnded():
+                self._fetches.ended(event, now, out)
+            case ChunkSent():
+                self._offers.sent(event)
+            case SpoolLost():
+                self._offers.spool_lost(event, now, out)
+            case _:
+                assert_never(event)
 
     def _request(
         self, event: Submit | Broadcast | Shown | Rename | Trust, now: float, out: EffectsDraft
@@ -155,6 +203,8 @@ class Node:
         match event:
             case Submit():
                 self._requests.submit(event, now, out)
+                if event.draft.file is not None:
+                    self._offers.look(self._post.mailboxes[event.mailbox], now, out)
             case Broadcast():
                 self._requests.broadcast(event, now, out)
             case Shown():
@@ -182,8 +232,12 @@ class Node:
                 expiry = mailbox.outbox.next_expiry()
                 if expiry is not None:
                     self._agenda.set_earlier(ExpiryDue(snapshot.key), expiry)
+                out.files.append(SweepFiles(snapshot.key))
+                self._offers.look(mailbox, now, out)
             case MailboxReleased():
                 self._post.mailboxes.pop(event.key, None)
+                self._fetches.released(event.key)
+                self._offers.released(event.key)
             case ProfileChanged():
                 if event.key in self._post.mailboxes:
                     self._post.mailboxes[event.key].profile = event.profile
@@ -230,10 +284,27 @@ class Node:
                 self._changed(self._links.announced(link, packet, now, out), now, out)
             case _:
                 cut_off = self._links.traffic(link, now, out)
-                if cut_off is None:
-                    self._traffic(link, packet, now, out)
-                else:
+                if cut_off is not None:
                     self._changed(cut_off, now, out)
+                elif isinstance(packet, Offer | Want | Chunk | Have | Decline):
+                    self._file_packet(link, packet, now, out)
+                else:
+                    self._traffic(link, packet, now, out)
+
+    def _file_packet(self, link: LinkId, packet: FilePacket, now: float, out: EffectsDraft) -> None:
+        match packet:
+            case Offer():
+                self._fetches.take_offer(link, packet, now, out)
+            case Want():
+                self._offers.take_want(link, packet, now, out)
+            case Chunk():
+                self._fetches.take_chunk(link, packet, now, out)
+            case Have():
+                self._offers.take_have(packet, now, out)
+            case Decline():
+                self._offers.take_decline(packet, now, out)
+            case _:
+                assert_never(packet)
 
     def _traffic(
         self,
@@ -281,6 +352,9 @@ class Node:
                     self._post.expiry_due(matter.mailbox, now, out)
                 case StreamDue():
                     self._post.stream_due(matter, now, out)
+                case TransfersDue():
+                    self._fetches.due(now, out)
+                    self._offers.due(now, out)
                 case _:
                     assert_never(matter)
 
@@ -296,3 +370,7 @@ class Node:
     def _changed(self, keys: list[MailboxKey], now: float, out: EffectsDraft) -> None:
         if keys:
             self._post.agents_changed(keys, now, out)
+            self._fetches.agents_changed(keys, now, out)
+            for mailbox in self._post.mailboxes.values():
+                if mailbox.outbox.files:
+                    self._offers.look(mailbox, now, out)

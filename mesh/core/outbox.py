@@ -5,7 +5,7 @@ link changes, a gap is reported or no ack comes (PROTOCOL.md OUT-1 to OUT-8). Ev
 letter names the unsettled letter before it, so the recipient never takes one out of order.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -13,18 +13,22 @@ from mesh import limits
 from mesh.core.changes import BindOutbox, Change, MarkSent, ReserveSequences
 from mesh.core.effects import Transmission
 from mesh.core.snapshot import OutboxEntry
-from mesh.model import Letter, LinkId, MailboxKey, fold, parse_address
+from mesh.model import Letter, LinkId, MailboxKey, Why, fold, parse_address
 
 
 @dataclass(slots=True)
 class Owed:
-    """One letter owed. `expires_at` is on the core's clock."""
+    """One letter owed. `expires_at` is on the core's clock.
+
+    `held_back` says why the recipient does not take its file for now.
+    """
 
     row: int
     letter: Letter
     expires_at: float
     to_prefix: str = ""
     was_sent: bool = False
+    held_back: Why = Why.NONE
 
     def age_s(self, now: float) -> float:
         """Return how long ago the letter was made, as far as its time to live counts."""
@@ -130,6 +134,8 @@ class Outbox:
         self.body_bytes = 0
         self.streams: dict[MailboxKey, Stream] = {}
         self.waiting: dict[str, dict[int, Owed]] = {}
+        self.files: dict[int, Owed] = {}
+        self._digests: Counter[bytes] = Counter()
         for recipient, sequence in next_sequences:
             self.streams[recipient] = Stream(recipient, sequence, sequence - 1)
         ordered = sorted(entries, key=lambda e: (e.letter.sequence, e.row))
@@ -143,6 +149,11 @@ class Outbox:
             yield from stream.owed.values()
         for waiting in self.waiting.values():
             yield from waiting.values()
+        yield from self.files.values()
+
+    def needs_file(self, digest: bytes) -> bool:
+        """Whether a letter is owed that carries this file."""
+        return self._digests[digest] > 0
 
     def has_room(self, *, letters: int, body_bytes: int) -> bool:
         """Whether so much more may be accepted."""
@@ -183,7 +194,12 @@ class Outbox:
         """Add a letter, bound or not."""
         self.letters += 1
         self.body_bytes += owed.letter.body_bytes
-        if owed.letter.recipient is None:
+        file = owed.letter.file
+        if file is not None:
+            self._digests[file.digest] += 1
+        if owed.letter.recipient is None and file is not None:
+            self.files[owed.row] = owed
+        elif owed.letter.recipient is None:
             name = fold(parse_address(owed.letter.to).name)
             self.waiting.setdefault(name, {})[owed.row] = owed
         else:
@@ -199,11 +215,13 @@ class Outbox:
 
     def bind(self, owed: Owed, recipient: MailboxKey, to: str) -> tuple[Change, ...]:
         """Give a waiting letter its recipient; it leaves only after these changes are durable."""
-        name = fold(parse_address(owed.letter.to).name)
-        self.waiting[name].pop(owed.row)
-        if not self.waiting[name]:
-            del self.waiting[name]
+        self._unlist(owed)
         return self._bind(owed, recipient, to)
+
+    def drop_file(self, owed: Owed) -> None:
+        """Take out a letter whose file will not arrive."""
+        self._unlist(owed)
+        self._uncount(owed)
 
     def rebind(self, owed: Owed, recipient: MailboxKey, to: str) -> tuple[Change, ...]:
         """Move a letter that never left this host to another recipient's stream."""
@@ -218,10 +236,7 @@ class Outbox:
         for owed in gone:
             recipient = owed.letter.recipient
             if recipient is None:
-                name = fold(parse_address(owed.letter.to).name)
-                del self.waiting[name][owed.row]
-                if not self.waiting[name]:
-                    del self.waiting[name]
+                self._unlist(owed)
             else:
                 self.streams[recipient].settle(owed.letter.sequence)
             self._uncount(owed)
@@ -254,6 +269,17 @@ class Outbox:
         bind = BindOutbox(owed.row, owed.letter)
         return (reserve, bind) if reserve else (bind,)
 
+    def _unlist(self, owed: Owed) -> None:
+        """Take a letter out of those that have no recipient yet."""
+        if self.files.pop(owed.row, None) is not None:
+            return
+        name = fold(parse_address(owed.letter.to).name)
+        del self.waiting[name][owed.row]
+        if not self.waiting[name]:
+            del self.waiting[name]
+
     def _uncount(self, owed: Owed) -> None:
+        if owed.letter.file is not None:
+            self._digests[owed.letter.file.digest] -= 1
         self.letters -= 1
         self.body_bytes -= owed.letter.body_bytes

@@ -5,6 +5,7 @@ effects; it never waits itself. Every method takes `now` and the draft of the st
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mesh import limits
 from mesh.core.agenda import Agenda, ExpiryDue, Matter, StreamDue
@@ -16,10 +17,11 @@ from mesh.core.changes import (
 )
 from mesh.core.effects import Arrival, EffectsDraft, Notice, Receipt, Severity
 from mesh.core.events import Shown
+from mesh.core.filework import DropSpool
 from mesh.core.inbox import Order
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
-from mesh.core.names import resolve
+from mesh.core.names import Resolution, resolve
 from mesh.core.outbox import Owed, Stream
 from mesh.core.roster import Roster
 from mesh.core.snapshot import ShownLetter, StreamKey
@@ -64,8 +66,13 @@ class Post:
     def explain(self, mailbox: Mailbox, owed: Owed, now: float) -> Why:
         """Say why a letter is still queued; `NONE` when it is simply on its way."""
         recipient = owed.letter.recipient
+        if recipient is None and owed.letter.file is not None:
+            found = self.resolve(mailbox, owed, now)
+            recipient = found.key if found else None
         if recipient is None:
             return Why.UNKNOWN_NAME
+        if owed.held_back is not Why.NONE:
+            return owed.held_back
         stream = mailbox.outbox.stream(recipient)
         if now < stream.paused_until:
             return Why.RECIPIENT_FULL
@@ -260,24 +267,57 @@ class Post:
         touched: set[MailboxKey] = set()
         for name in sorted(fold(name) for name in names):
             for owed in list(mailbox.outbox.waiting.get(name, {}).values()):
-                address = Address(owed.letter.to.partition("#")[0], owed.to_prefix)
-                found = resolve(
-                    address,
-                    pins=mailbox.pins,
-                    roster=self._roster,
-                    age_s=owed.age_s(now),
-                    now=now,
-                )
+                found = self.resolve(mailbox, owed, now)
                 if found is None:
                     continue
-                bound = mailbox.outbox.bind(owed, found.key, found.name)
-                out.changes.extend((mailbox.key, change) for change in bound)
-                self.pin_new(mailbox, found.name, found.key, out)
+                self._bind(mailbox, owed, found.key, found.name, out)
                 touched.add(found.key)
         for key in sorted(touched):
-            stream = mailbox.outbox.stream(key)
-            stream.connect(self._links.route(key))
-            self._pump(mailbox, stream, now, out, durable_first=True)
+            self._send_bound(mailbox, key, now, out)
+
+    def resolve(self, mailbox: Mailbox, owed: Owed, now: float) -> Resolution | None:
+        """Say whom the name on a waiting letter means now."""
+        address = Address(owed.letter.to.partition("#")[0], owed.to_prefix)
+        age_s = owed.age_s(now)
+        return resolve(address, pins=mailbox.pins, roster=self._roster, age_s=age_s, now=now)
+
+    def bind(
+        self,
+        mailbox: Mailbox,
+        owed: Owed,
+        key: MailboxKey,
+        name: str,
+        now: float,
+        out: EffectsDraft,
+    ) -> None:
+        """Give a waiting letter its place in the stream to `key`, who is called `name`."""
+        self._bind(mailbox, owed, key, name, out)
+        self._send_bound(mailbox, key, now, out)
+
+    def refuse_file(
+        self,
+        mailbox: Mailbox,
+        owed: Owed,
+        recipient: MailboxKey | None,
+        why: Why,
+        out: EffectsDraft,
+    ) -> None:
+        """End a letter whose file will not arrive."""
+        mailbox.outbox.drop_file(owed)
+        owed.letter = replace(owed.letter, recipient=recipient)
+        self._end(mailbox, owed, State.REFUSED, why, out)
+
+    def _bind(
+        self, mailbox: Mailbox, owed: Owed, key: MailboxKey, name: str, out: EffectsDraft
+    ) -> None:
+        bound = mailbox.outbox.bind(owed, key, name)
+        out.changes.extend((mailbox.key, change) for change in bound)
+        self.pin_new(mailbox, name, key, out)
+
+    def _send_bound(self, mailbox: Mailbox, key: MailboxKey, now: float, out: EffectsDraft) -> None:
+        stream = mailbox.outbox.stream(key)
+        stream.connect(self._links.route(key))
+        self._pump(mailbox, stream, now, out, durable_first=True)
 
     def _settle(
         self, mailbox: Mailbox, stream: Stream, item: AckItem, now: float, out: EffectsDraft
@@ -299,6 +339,8 @@ class Post:
         out.changes.append((mailbox.key, SettleOutbox(owed.row, state, why)))
         receipt = Receipt(mailbox.key, letter.message_id, letter.recipient, state, why)
         out.receipts.append(receipt)
+        if letter.file is not None and not mailbox.outbox.needs_file(letter.file.digest):
+            out.files.append(DropSpool(mailbox.key, letter.file.digest))
 
     def _tell_shown(
         self,
@@ -343,6 +385,9 @@ class Post:
             and owed.letter.recipient not in {None, key}
             and fold(owed.letter.to) == fold(name)
         ]
+        for owed in mailbox.outbox.files.values():
+            if fold(owed.letter.to) == fold(name):
+                owed.to_prefix = ""
         for owed in sorted(moving, key=lambda o: o.row):
             bound = mailbox.outbox.rebind(owed, key, name)
             out.changes.extend((mailbox.key, change) for change in bound)

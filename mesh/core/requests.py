@@ -1,6 +1,6 @@
 """What agents ask for: send, broadcast, rename, trust; answered or denied, never half done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mesh import limits
 from mesh.core.changes import Change, PutName, PutOutbox, PutPin
@@ -120,7 +120,11 @@ class Requests:
         entries: list[OutboxEntry] = []
         reservations: list[Change] = []
         states: list[RecipientState] = []
-        for target in targets:
+        for wanted in targets:
+            target = wanted
+            if draft.file is not None and wanted.key is not None:
+                # It waits for its file, but for nobody else than whom its name means today.
+                target = replace(wanted, key=None, to_prefix=fingerprint(wanted.key))
             sequence, must_wait = 0, False
             if target.key is not None:
                 sequence, reserve, must_wait = mailbox.outbox.take_sequence(target.key)
@@ -184,4 +188,5 @@ def _letter(mailbox: Mailbox, target: _Target, sequence: int, draft: Draft) -> L
         chain=draft.chain,
         body_digest=draft.body_digest,
         body_bytes=len(draft.body),
+        file=draft.file,
     )

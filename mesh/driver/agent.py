@@ -18,6 +18,7 @@ from mesh.driver.desk import Desk, Outcome
 from mesh.driver.receipt import Receipt, SharedCommand, SharedFile
 from mesh.driver.results import Message, Page, Recipient, Renamed, RosterEntry, Status
 from mesh.driver.stores import Stores
+from mesh.driver.transfers import Progress, Transfers
 from mesh.errors import UsageError
 from mesh.model import (
     Kind,
@@ -31,6 +32,7 @@ from mesh.model import (
 )
 from mesh.sharing.command import run_shared_command
 from mesh.sharing.files import read_shared_file
+from mesh.sharing.spool import shared_size
 from mesh.store.interface import InboxMessage, InboxQuery, Store, StoredReceipt
 
 _BATCH_LETTERS = 256
@@ -41,6 +43,7 @@ class NodeSurface(Protocol):
 
     desk: Desk
     stores: Stores
+    transfers: Transfers
     config: Config
 
     def post(self, event: Event) -> None: ...
@@ -178,27 +181,42 @@ class Agent:
             except TimeoutError:
                 return None
 
-    async def share_file(self, to: str, path: Path | str, description: str = "") -> SharedFile:
-        """Send a file from inside the allowed roots.
+    async def share_file(
+        self,
+        to: str,
+        path: Path | str,
+        description: str = "",
+        *,
+        on_progress: Progress | None = None,
+    ) -> SharedFile:
+        """Send a file from inside the allowed roots; durable when this returns.
+
+        Larger ones are copied aside first and streamed beside the mail; `on_progress` is then told
+        how many bytes of how many the recipient has asked for.
 
         Raises:
             PolicyError: outside the roots, or a credential file.
             UsageError: missing, not a regular file, or too large.
+            DiskFullError: no room for the copy; nothing was accepted.
         """
         contents.check_description(description)
-        config = self._node.config
-        shared = await asyncio.to_thread(
-            read_shared_file, path, roots=config.share_roots, cwd=Path.cwd(), home=config.home
+        parse_address(to)
+        config, cwd = self._node.config, Path.cwd()
+        size = await asyncio.to_thread(
+            shared_size, path, roots=config.share_roots, cwd=cwd, home=config.home
         )
-        data = {
-            "type": "file",
-            "name": shared.name,
-            "bytes": shared.bytes,
-            "blake2b": shared.blake2b,
-            "description": description,
-        }
-        content = description or f"Shared file {shared.name} ({shared.bytes} bytes)"
-        made = contents.draft(content, data, Options(), kind=Kind.FILE, attachment=shared.content)
+        if size > limits.file_bytes_max:
+            return await self._stream(to, path, description, cwd, on_progress)
+        shared = await asyncio.to_thread(
+            read_shared_file, path, roots=config.share_roots, cwd=cwd, home=config.home
+        )
+        made = contents.file_draft(
+            shared.name,
+            size=shared.bytes,
+            blake2b=shared.blake2b,
+            description=description,
+            attachment=shared.content,
+        )
         receipt = await self._submit(self._request(self._direct(to, made)))
         return SharedFile(receipt, name=shared.name, size=shared.bytes, blake2b=shared.blake2b)
 
@@ -388,6 +406,27 @@ class Agent:
         self._node.post(ProfileChanged(self._key, profile))
 
     # Inside.
+
+    async def _stream(
+        self, to: str, path: Path | str, description: str, cwd: Path, on_progress: Progress | None
+    ) -> SharedFile:
+        transfers = self._node.transfers
+        pinned: list[bytes] = []
+        try:
+            spooled = await asyncio.to_thread(
+                transfers.spool, self._key, path, cwd=cwd, pinned=pinned
+            )
+            blake2b = spooled.digest.hex()
+            made = contents.file_draft(
+                spooled.name, size=spooled.size, blake2b=blake2b, description=description
+            )
+            if on_progress is not None:
+                transfers.watch(self._key, spooled.digest, on_progress)
+            receipt = await self._submit(self._request(self._direct(to, made)))
+        finally:
+            for digest in pinned:
+                transfers.unpin(self._key, digest)
+        return SharedFile(receipt, name=spooled.name, size=spooled.size, blake2b=blake2b)
 
     def _start(
         self,

@@ -11,8 +11,9 @@ from mesh.core.events import Draft
 from mesh.driver.clock import wall_ms
 from mesh.driver.results import Message
 from mesh.errors import PeerError, StoreError, UsageError
-from mesh.model import Kind, MessageId, fingerprint
+from mesh.model import FileRef, Kind, Letter, MailboxKey, MessageId, fingerprint
 from mesh.sharing.files import digest_of, save_quarantined
+from mesh.sharing.partials import find_received
 from mesh.store.interface import InboxMessage
 from mesh.wire.bodies import check_content, decode_body, dump_json, encode_body, load_json
 from mesh.wire.letters import body_digest
@@ -36,6 +37,7 @@ def draft(
     *,
     kind: Kind,
     attachment: bytes | None = None,
+    file: FileRef | None = None,
 ) -> Draft:
     """Check what a user wants to send and give it an id.
 
@@ -56,7 +58,24 @@ def draft(
         is_urgent=options.is_urgent,
         is_auto=options.is_auto,
         chain=options.chain,
+        file=file,
     )
+
+
+def file_draft(
+    name: str, *, size: int, blake2b: str, description: str, attachment: bytes | None = None
+) -> Draft:
+    """Make the message of a shared file; without `attachment` the file is streamed beside it."""
+    data = {
+        "type": "file",
+        "name": name,
+        "bytes": size,
+        "blake2b": blake2b,
+        "description": description,
+    }
+    content = description or f"Shared file {name} ({size} bytes)"
+    file = None if attachment is not None else FileRef(bytes.fromhex(blake2b), size, name)
+    return draft(content, data, Options(), kind=Kind.FILE, attachment=attachment, file=file)
 
 
 def message_id(text: str, argument: str) -> MessageId:
@@ -80,7 +99,7 @@ def to_message(stored: InboxMessage, *, own_name: str, files: Path) -> Message:
     Runs on the store thread.
     """
     letter = stored.letter
-    content, data, path = _read_body(stored.body, files)
+    content, data, path = _read_body(stored.body, files, letter)
     return Message(
         id=letter.message_id.hex(),
         sender=letter.author_name,
@@ -99,13 +118,15 @@ def to_message(stored: InboxMessage, *, own_name: str, files: Path) -> Message:
     )
 
 
-def _read_body(encoded: bytes, files: Path) -> tuple[str, Any, Path | None]:
+def _read_body(encoded: bytes, files: Path, letter: Letter) -> tuple[str, Any, Path | None]:
     """Read a body that its author may have made badly: that must not hide other mail."""
     try:
         body = decode_body(encoded)
         data: Any = None if body.data_json is None else load_json(body.data_json)
     except PeerError as exc:
         return (f"[unreadable: {exc}]", None, None)
+    if letter.file is not None and isinstance(data, dict):
+        return (body.content, *_received_file(files, letter.author, letter.file, data))
     if body.attachment is None or not isinstance(data, dict):
         return (body.content, data, None)
     try:
@@ -118,6 +139,18 @@ def _read_body(encoded: bytes, files: Path) -> tuple[str, Any, Path | None]:
     except (PeerError, StoreError) as exc:
         return (body.content, {**data, "path": None, "problem": str(exc)}, None)
     return (body.content, {**data, "path": str(path), **_inline_text(body.attachment)}, path)
+
+
+def _received_file(
+    files: Path, author: MailboxKey, file: FileRef, data: dict[str, Any]
+) -> tuple[dict[str, Any], Path | None]:
+    """Add where a streamed file lies; its letter, not its body, says which file it is."""
+    digest = file.digest.hex()
+    facts = {**data, "name": file.name, "bytes": file.bytes, "blake2b": digest}
+    path = find_received(files, author=author.hex(), digest=digest)
+    if path is None:
+        return ({**facts, "path": None, "problem": "The file is no longer where it was put."}, None)
+    return ({**facts, "path": str(path)}, path)
 
 
 def searchable_text(body: bytes) -> str:

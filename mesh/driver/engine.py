@@ -9,7 +9,7 @@ looked up there before its sender is told anything.
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from mesh import limits
@@ -22,6 +22,7 @@ from mesh.core.events import (
     Resumed,
     Timeout,
 )
+from mesh.core.filework import DropSpool, FileTask
 from mesh.core.link import SELF_LINK
 from mesh.core.node import Node
 from mesh.driver.bell import Bell
@@ -67,6 +68,10 @@ class Listener(Protocol):
         ...
 
 
+TakeFiles = Callable[[Iterable[FileTask]], None]
+"""Carries out what is to be done with files that are streamed."""
+
+
 class Engine:
     """Drives one core. Events may be posted from the event loop's thread only."""
 
@@ -81,6 +86,7 @@ class Engine:
         listener: Listener,
         reopen: Reopen,
         disk: DiskWatch,
+        files: TakeFiles | None = None,
     ) -> None:
         self.core = core
         self.drops: Counter[str] = Counter()
@@ -97,6 +103,7 @@ class Engine:
             report=self._report,
             disk=disk,
         )
+        self._files = files
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -187,6 +194,8 @@ class Engine:
         await self._outbound.after_commit(merged, failed)
         for packet in self._outbound.take_looped():
             self.post(PacketReceived(SELF_LINK, packet))
+        if merged.files and self._files is not None:
+            self._files(task for task in merged.files if not _is_undone(task, failed))
         await self._publish(merged, failed)
         self._carried_out += taken
         self._ticked.ring()
@@ -266,3 +275,8 @@ class Engine:
             self._ciphers.drop(link)
             self._transport.close_link(link)
             self.post(LinkLost(link, Loss.CLOSED))
+
+
+def _is_undone(task: FileTask, failed: dict[MailboxKey, StoreError]) -> bool:
+    """Whether a file would be dropped for letters that the disk still holds as owed."""
+    return isinstance(task, DropSpool) and task.mailbox in failed

@@ -57,6 +57,7 @@ class Holding:
         post: Callable[[Event], None],
         settle: Callable[[], Awaitable[None]],
         changed: Callable[[], None],
+        let_go: Callable[[MailboxKey], Awaitable[None]],
     ) -> None:
         self._home = home
         self._config = config
@@ -65,6 +66,7 @@ class Holding:
         self._post = post
         self._settle = settle
         self._changed = changed
+        self._let_go = let_go
         self._clocks = MachineClocks()
         self._held: dict[MailboxKey, Held] = {}
         self._foreign: set[str] = set()
@@ -285,6 +287,7 @@ class Holding:
                     async with asyncio.timeout(_SETTLE_TIMEOUT_S):
                         await self._settle()
                 await self._stores.flush()
+                await self._let_go(key)
                 del self._held[key]
                 self._stores.drop(key)
                 await self._stores.run(lambda: _close(held))

@@ -20,6 +20,7 @@ from mesh.core.effects import (
     Receipt,
     Transmission,
 )
+from mesh.core.filework import FileTask
 from mesh.model import Incarnation, LinkId, MailboxKey, MessageId, State
 from mesh.packet import Ack, Noted, Packet
 from mesh.store.interface import StoredLetter
@@ -43,6 +44,7 @@ class Merged:
     receipts: list[Receipt] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     roster_changed: bool = False
+    files: list[FileTask] = field(default_factory=list)
     fresh: dict[tuple[MailboxKey, int], StoredLetter] = field(default_factory=dict)
     _held_back: set[MailboxKey] = field(default_factory=set)
     _open_acks: dict[_AckKey, int] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Merged:
         self.arrivals += effects.arrivals
         self.receipts += effects.receipts
         self.notices += effects.notices
+        self.files += effects.files
         self.roster_changed = self.roster_changed or effects.roster_changed
 
     def can_be_put_off(self) -> bool:

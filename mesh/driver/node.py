@@ -15,10 +15,12 @@ from types import TracebackType
 from typing import Self
 
 from mesh.config import Config
-from mesh.core.events import Event, Rename, Stopping
+from mesh.core.events import Event, PacketReceived, Rename, Stopping
+from mesh.core.link import SELF_LINK
 from mesh.core.links import PROTOCOL_VERSION
 from mesh.core.mailbox import Mailbox
 from mesh.core.node import Node
+from mesh.core.transfer import FileQuota
 from mesh.driver import contents, view
 from mesh.driver.ciphers import Ciphers
 from mesh.driver.clock import now_s, wall_ms
@@ -32,15 +34,16 @@ from mesh.driver.recovery import DiskWatch
 from mesh.driver.results import JsonObject, RosterEntry, Status
 from mesh.driver.rotation import Rotation
 from mesh.driver.stores import Stores
+from mesh.driver.transfers import Transfers
 from mesh.errors import StoreError, TransportError
-from mesh.model import Kind, MailboxKey, NodeId, State, Why, fingerprint
+from mesh.model import Kind, LinkId, MailboxKey, NodeId, State, Why, fingerprint
 from mesh.net.addresses import is_on_loopback, told_by_member
 from mesh.net.interface import Discovery
 from mesh.net.mdns import Mdns
 from mesh.net.registry import LocalNode, Registry, lock_path
 from mesh.net.static import StaticPeers
 from mesh.net.zmq_transport import Keys, ZmqTransport
-from mesh.packet import Greeting
+from mesh.packet import Greeting, Packet
 from mesh.store.home import Home
 from mesh.store.interface import StoredReceipt
 from mesh.store.locks import FileLock, is_held
@@ -65,6 +68,7 @@ class MeshNode:
         self.id = NodeId(os.urandom(16))
         self.stores = Stores()
         self.desk = Desk(on_link_lost=self._look_around)
+        self.transfers = Transfers(self, config)
         self._dispatch = dispatch
         self._stack = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
@@ -74,6 +78,7 @@ class MeshNode:
         self._registry: Registry
         self._transport: ZmqTransport
         self._engine: Engine
+        self._outbound: Outbound
         self._control: ControlServer
         self.holding: Holding
         self.core: Node
@@ -126,6 +131,17 @@ class MeshNode:
             gone = StoreError("This mailbox is not held by this process any more.")
             raise self._engine.recovery.trouble(key) or gone
         return mailbox
+
+    def send(self, link: LinkId, packet: Packet) -> None:
+        """Send a piece of a file; to this very node it comes as an event."""
+        if link == SELF_LINK:
+            self.post(PacketReceived(link, packet))
+        else:
+            self._outbound.send(link, packet)
+
+    def needs_file(self, key: MailboxKey, digest: bytes) -> bool:
+        """Whether a letter of this mailbox is owed that carries this file."""
+        return self.core.needs_file(key, digest)
 
     def files_of(self, key: MailboxKey) -> Path:
         """Return where a mailbox keeps what it received."""
@@ -199,12 +215,16 @@ class MeshNode:
             endpoints=self._transport.endpoints,
         )
         is_here = is_on_loopback(greeting.endpoints)
+        quota = FileQuota(
+            file_bytes_max=config.file_bytes_max, author_bytes_max=config.files_bytes_per_author_max
+        )
         self.core = Node(
             greeting,
             is_open=config.mode == "open",
             random=random.random,
             now=now_s(),
             may_dial=lambda endpoint: told_by_member(endpoint, is_loopback_allowed=is_here),
+            quota=quota,
         )
         self.holding = Holding(
             home,
@@ -214,7 +234,9 @@ class MeshNode:
             post=self.post,
             settle=self.settle,
             changed=self._names_changed,
+            let_go=self.transfers.release,
         )
+        await stack.enter_async_context(self.transfers)
         self._engine = self._new_engine(mesh_keys, greeting)
         await self._enter_registry(home)
         self._discoveries = [self._registry, *await self._enter_others()]
@@ -248,18 +270,19 @@ class MeshNode:
         ciphers = Ciphers(
             mesh_keys, curve=self._transport.curve, sign=self.holding.sign, random=os.urandom
         )
-        outbound = Outbound(
+        self._outbound = Outbound(
             transport=self._transport, ciphers=ciphers, stores=self.stores, greeting=greeting
         )
         return Engine(
             self.core,
             transport=self._transport,
             ciphers=ciphers,
-            outbound=outbound,
+            outbound=self._outbound,
             stores=self.stores,
             listener=self.desk,
             reopen=self.holding.reopen,
             disk=DiskWatch(self.config.home),
+            files=self.transfers.take,
         )
 
     async def _enter_registry(self, home: Home) -> None:
@@ -310,6 +333,7 @@ class MeshNode:
             engine.recovery.run(),
             self._control.serve(),
             self._rotation.watch(self._retire_previous),
+            self.transfers.run(),
         ]
         work += [engine.discover(discovery) for discovery in self._discoveries]
         if self.config.tends:

@@ -21,6 +21,7 @@ from mesh.driver.results import (
     RosterEntry,
     Status,
 )
+from mesh.driver.transfers import Progress
 from mesh.errors import UsageError
 
 read_bytes_max: Final = 8 * limits.MIB
@@ -142,7 +143,12 @@ class AgentSurface(Protocol):
     async def rename(self, new: str) -> Renamed: ...
 
     async def share_file(
-        self, to: str, path: Path | str, description: str = ""
+        self,
+        to: str,
+        path: Path | str,
+        description: str = "",
+        *,
+        on_progress: Progress | None = None,
     ) -> FileReceiptSurface: ...
 
     async def share_command(

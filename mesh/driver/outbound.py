@@ -50,6 +50,11 @@ class Outbound:
         outgoing += await self._mail(waiting, merged.fresh)
         self._send(outgoing)
 
+    def send(self, link: LinkId, packet: Packet) -> None:
+        """Send one packet to another node, outside any tick."""
+        assert link != SELF_LINK
+        self._send_packets(link, [packet])
+
     def take_looped(self) -> list[Packet]:
         """Return and forget what was sent to this very node."""
         looped, self._looped = self._looped, []

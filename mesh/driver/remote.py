@@ -33,6 +33,7 @@ from mesh.driver.results import (
     RosterEntry,
     Status,
 )
+from mesh.driver.transfers import Progress
 from mesh.errors import MalformedError, TransportError, UnconfirmedError
 
 _GONE: Final = "The session that was asked has ended."
@@ -296,9 +297,18 @@ class RemoteAgent:
         return renamed
 
     async def share_file(
-        self, to: str, path: Path | str, description: str = ""
+        self,
+        to: str,
+        path: Path | str,
+        description: str = "",
+        *,
+        on_progress: Progress | None = None,
     ) -> RemoteFileReceipt:
-        """Share a file; a relative path counts from the working directory of this process."""
+        """Share a file; a relative path counts from the working directory of this process.
+
+        The session sends it, so `on_progress` is told nothing.
+        """
+        del on_progress
         absolute = str(Path(path).absolute())
         args = {"to": to, "path": absolute, "description": description}
         answer = await self._point.ask("share_file", args, is_repeatable=False)

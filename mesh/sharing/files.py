@@ -22,16 +22,14 @@ from mesh import limits
 from mesh.errors import DiskFullError, MalformedError, PolicyError, StoreError, UsageError
 from mesh.sharing.confine import Place, absolute, locate
 
-_O_BINARY: Final[int] = getattr(os, "O_BINARY", 0)
-_O_NOFOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
+O_BINARY: Final[int] = getattr(os, "O_BINARY", 0)
+O_NOFOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 _O_NONBLOCK: Final[int] = getattr(os, "O_NONBLOCK", 0)
 _O_NOCTTY: Final[int] = getattr(os, "O_NOCTTY", 0)
-_READ: Final = os.O_RDONLY | _O_BINARY | _O_NOFOLLOW | _O_NONBLOCK | _O_NOCTTY
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_NOFOLLOW
+_READ: Final = os.O_RDONLY | O_BINARY | O_NOFOLLOW | _O_NONBLOCK | _O_NOCTTY
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_BINARY | O_NOFOLLOW
 # O_PATH needs only the right to pass through a directory, not the right to list it.
-_ENTER: Final[int] = (
-    getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _O_NOFOLLOW
-)
+_ENTER: Final[int] = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | O_NOFOLLOW
 _HAS_DIR_FD: Final = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 _CHUNK_BYTES: Final = 256 * limits.KIB
 _PRIVATE_KEY: Final = re.compile(rb"\s*-----BEGIN [A-Z ]{0,40}PRIVATE KEY")
@@ -76,10 +74,33 @@ def read_shared_file(
         PolicyError: outside the roots, or a credential file, be it through a link.
         UsageError: missing, no regular file, unreadable, or larger than `bytes_max`.
     """
+    with open_shared(path, roots=roots, cwd=cwd, home=home) as (descriptor, name):
+        content = _read_whole(descriptor, str(path), bytes_max)
+        check_content(content, path)
+    return SharedContent(
+        name=name,
+        content=content,
+        bytes=len(content),
+        blake2b=digest_of(content),
+        is_text=is_text(content),
+    )
+
+
+@contextmanager
+def open_shared(
+    path: str | Path, *, roots: Sequence[Path] | None, cwd: Path, home: Path | None
+) -> Iterator[tuple[int, str]]:
+    """Open a file that may be shared; gives its descriptor and the name to show for it.
+
+    Raises:
+        PolicyError: outside the roots, or a credential file, be it through a link.
+        UsageError: missing, no regular file, or unreadable.
+    """
     place = locate(path, roots=roots, cwd=cwd, home=home)
     try:
         with _opened(place, str(path)) as descriptor:
-            content = _read_whole(descriptor, str(path), bytes_max)
+            name = os.fsencode(absolute(path, cwd=cwd).name).decode("utf-8", "replace")
+            yield (descriptor, name)
     except FileNotFoundError as exc:
         raise UsageError(f"{path} does not exist.") from exc
     except NotADirectoryError as exc:
@@ -88,16 +109,16 @@ def read_shared_file(
         if exc.errno == errno.ELOOP:
             raise PolicyError(f"{path} leads through a link that changed or never ends.") from exc
         raise UsageError(f"{path} cannot be read ({exc.strerror}).") from exc
-    if _PRIVATE_KEY.match(content):
+
+
+def check_content(beginning: bytes, path: str | Path) -> None:
+    """Check how a file begins.
+
+    Raises:
+        PolicyError: it holds a private key.
+    """
+    if _PRIVATE_KEY.match(beginning):
         raise PolicyError(f"{path} holds a private key; such files are never shared.")
-    name = os.fsencode(absolute(path, cwd=cwd).name).decode("utf-8", "replace")
-    return SharedContent(
-        name=name,
-        content=content,
-        bytes=len(content),
-        blake2b=digest_of(content),
-        is_text=is_text(content),
-    )
 
 
 def digest_of(content: bytes) -> str:
@@ -134,6 +155,13 @@ def safe_name(name: str) -> str:
     return stem + suffix if stem else "file" + suffix
 
 
+def quarantine_names(name: str, digest: str) -> Iterator[str]:
+    """Yield the names under which a received file may lie, best first, a bounded number."""
+    safe = f"{digest[:12]}-{safe_name(name)}"
+    for version in range(limits.quarantine_versions_max):
+        yield f"{version}-{safe}" if version else safe
+
+
 def save_quarantined(directory: Path, *, name: str, content: bytes, digest: str) -> Path:
     """Write a received file once, durably and without rights to run it; return where it is.
 
@@ -148,13 +176,12 @@ def save_quarantined(directory: Path, *, name: str, content: bytes, digest: str)
     true_digest = digest_of(content)
     if digest != true_digest:
         raise MalformedError("A shared file does not have the digest that came with it.")
-    safe = f"{true_digest[:12]}-{safe_name(name)}"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory.is_symlink():
             raise StoreError(f"{directory} is a link; received files are not written through it.")
-        for version in range(limits.quarantine_versions_max):
-            path = directory / (f"{version}-{safe}" if version else safe)
+        for kept_as in quarantine_names(name, true_digest):
+            path = directory / kept_as
             if not _exists(path):
                 _write_new(path, content)
                 return path.absolute()
@@ -163,7 +190,7 @@ def save_quarantined(directory: Path, *, name: str, content: bytes, digest: str)
     except OSError as exc:
         kind = DiskFullError if exc.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
         raise kind(f"A received file cannot be written ({exc.strerror}).") from exc
-    raise StoreError(f"{directory} holds too many changed copies of {safe}.")
+    raise StoreError(f"{directory} holds too many changed copies of {name}.")
 
 
 @contextmanager
@@ -260,8 +287,13 @@ def _write_new(path: Path, content: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the disk has the names in a directory."""
     if os.name == "posix":
-        directory = os.open(path.parent, os.O_RDONLY)
+        directory = os.open(path, os.O_RDONLY)
         try:
             os.fsync(directory)
         finally:

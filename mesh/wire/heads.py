@@ -27,6 +27,11 @@ class PacketKind(IntEnum):
     PING = 9
     PONG = 10
     LEAVE = 11
+    OFFER = 12
+    WANT = 13
+    CHUNK = 14
+    HAVE = 15
+    DECLINE = 16
 
 
 def join(kind: PacketKind, fields: Sequence[object], parts: Sequence[bytes] = ()) -> bytes:

@@ -1,7 +1,8 @@
 """Letters as bytes: the array that an author signs, and the digests that stand for it.
 
     [message id, kind, author, author's name, incarnation, to, recipient or null, sequence,
-     ttl in ms, created in ms, reply to or null, urgent, auto, chain, body digest, body bytes]
+     ttl in ms, created in ms, reply to or null, urgent, auto, chain, body digest, body bytes,
+     [digest, bytes, name] of a file that travels beside it, if one does]
 
 The same bytes are kept at rest, where `recipient` may still be null. Fields are only ever added at
 the end; what a reader does not know it ignores, but the signature covers it.
@@ -14,6 +15,7 @@ from typing import Final
 from mesh import limits
 from mesh.errors import MalformedError, UsageError
 from mesh.model import (
+    FileRef,
     Incarnation,
     Kind,
     Letter,
@@ -59,6 +61,7 @@ _NAMES_KEPT_MAX: Final = 256
 
 def encode(letter: Letter) -> bytes:
     """Return the bytes that are signed; durations are rounded to milliseconds."""
+    file = letter.file
     return dumps(
         (
             letter.message_id,
@@ -77,6 +80,7 @@ def encode(letter: Letter) -> bytes:
             letter.chain,
             letter.body_digest,
             letter.body_bytes,
+            *(() if file is None else ((file.digest, file.bytes, file.name),)),
         )
     )
 
@@ -110,6 +114,7 @@ def decode(header: bytes) -> Letter:
         _chain(fields[13]),
         octets(fields[14], DIGEST_BYTES),
         integer(fields[15], 0, limits.body_bytes_max),
+        _file(fields[_FIELDS]) if len(fields) > _FIELDS else None,
     )
 
 
@@ -147,6 +152,26 @@ def _checked_address(value: str) -> str:
     except UsageError as exc:
         raise MalformedError("not an address") from exc
     return value
+
+
+def _file(value: object) -> FileRef | None:
+    if value is None:
+        return None
+    digest_field, size, file_name, *_ = array(value, items_min=3)
+    return file_ref(digest_field, size, file_name)
+
+
+def file_ref(digest_field: object, size: object, file_name: object) -> FileRef:
+    """Return what names a file.
+
+    Raises:
+        MalformedError: something else.
+    """
+    return FileRef(
+        octets(digest_field, DIGEST_BYTES),
+        integer(size, 1, INTEGER_MAX),
+        text(file_name, limits.file_name_bytes_max),
+    )
 
 
 def _kind(value: object) -> Kind:

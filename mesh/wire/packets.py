@@ -15,6 +15,7 @@ ignores: further fields of a head, further parts, whole packets (`UnknownPacketE
     PEERS      number of hints                                  [curve, endpoints, age ms], ...
     PING PONG  token
     LEAVE
+    (files: `mesh.wire.filing`)
 
     A card is signed over        "mesh1/card\\0" binding card
     mail by its author over      "mesh1/mail\\0" binding digests of the letters, in order
@@ -34,21 +35,26 @@ from mesh.packet import (
     Ack,
     AckItem,
     Announce,
+    Chunk,
+    Decline,
     Gap,
+    Have,
     Hello,
     Hint,
     Leave,
     Mail,
     MailItem,
     Noted,
+    Offer,
     Packet,
     Peers,
     Ping,
     Pong,
     Verdict,
+    Want,
     Welcome,
 )
-from mesh.wire import cards, codec, letters
+from mesh.wire import cards, codec, filing, letters
 from mesh.wire.codec import INTEGER_MAX, array, dumps, integer, milliseconds, octets, seconds
 from mesh.wire.frames import plain_bytes_max
 from mesh.wire.heads import (
@@ -60,27 +66,12 @@ from mesh.wire.heads import (
     split,
 )
 from mesh.wire.keys import BINDING_BYTES, SIGNATURE_BYTES, verify
+from mesh.wire.whys import WHY_NUMBERS, WHYS
 
 Sign = Callable[[MailboxKey, bytes], bytes]
 """Signs for a mailbox that this node holds."""
 
 
-WHY_NUMBERS: Final = {
-    Why.NONE: 0,
-    Why.UNKNOWN_NAME: 1,
-    Why.AWAY: 2,
-    Why.UNREACHABLE: 3,
-    Why.QUOTA: 4,
-    Why.RECIPIENT_FULL: 5,
-    Why.PIN_CONFLICT: 6,
-    Why.TOO_LARGE: 7,
-    Why.EXPIRED: 8,
-    Why.UNKNOWN_RECIPIENT: 9,
-    Why.VERSION: 10,
-    Why.LOOP: 11,
-    Why.SKIPPED: 12,
-}
-_WHYS: Final = {number: why for why, number in WHY_NUMBERS.items()}
 _VERDICTS: Final = {verdict.value: verdict for verdict in Verdict}
 
 _CARD: Final = b"mesh1/card\0"
@@ -143,6 +134,8 @@ def encode(packet: Packet, *, sign: Sign, binding: bytes) -> bytes:  # noqa: C90
             return join(PacketKind.PONG, (packet.token,))
         case Leave():
             return join(PacketKind.LEAVE, ())
+        case Offer() | Want() | Chunk() | Have() | Decline():
+            return filing.encode(packet, sign, binding)
         case Hello() | Welcome():
             raise AssertionError("greetings open a link and are not sent over it")
     assert_never(packet)
@@ -270,7 +263,7 @@ def _ack_item(value: object) -> AckItem:
         MessageId(octets(message_id, 16)),
         known,
         # A later version may know more reasons; the verdict stands without one.
-        _WHYS.get(integer(why, 0, INTEGER_MAX), Why.NONE),
+        WHYS.get(integer(why, 0, INTEGER_MAX), Why.NONE),
     )
 
 
@@ -342,4 +335,5 @@ _DECODERS: Final[dict[int, Callable[[list[object], list[bytes], bytes], Packet]]
     PacketKind.PING: _decode_ping,
     PacketKind.PONG: _decode_pong,
     PacketKind.LEAVE: _decode_leave,
+    **filing.DECODERS,
 }

@@ -16,6 +16,7 @@ from mesh.core.events import (
     Token,
     Trust,
 )
+from mesh.core.filework import SweepFiles
 from mesh.model import Kind, LinkId, Presence, Profile, parse_address
 from mesh.packet import Announce
 from tests.core.samples import (
@@ -72,7 +73,9 @@ def test_whatever_is_held_is_announced_to_all():
     accept(node)
     effects = node.step(MailboxTaken(snapshot(ALICE, "alice"), True, Profile()), 0.0)
     assert effects == Effects(
-        packets=((LINK, Announce((card(ALICE, "alice"),))),), roster_changed=True
+        packets=((LINK, Announce((card(ALICE, "alice"),))),),
+        roster_changed=True,
+        files=(SweepFiles(ALICE),),
     )
     tended = node.step(MailboxTaken(snapshot(BOB, "bob"), False, Profile()), 0.0)
     both = (card(ALICE, "alice"), card(BOB, "bob", is_live=False))

@@ -126,7 +126,7 @@ class DoubleAgent:
         self._note("rename", new)
         return Renamed(new, TIME)
 
-    async def share_file(self, to, path, description="") -> DoubleReceipt:
+    async def share_file(self, to, path, description="", *, on_progress=None) -> DoubleReceipt:
         return self._note("share_file", to, path, description)
 
     async def share_command(self, to, command, description="", *, cwd=None) -> DoubleReceipt:

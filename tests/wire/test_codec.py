@@ -158,3 +158,28 @@ def test_readers_take_one_type_in_one_range(reader, good, bad):
     for value in bad:
         with pytest.raises(MalformedError):
             reader(value)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(70_000,), (0, 5, 23, 24, 255, 256, 70_000, 9), (65_536, 65_535)]
+)
+def test_large_parts_come_back(sizes):
+    parts = [bytes([n % 251]) * size for n, size in enumerate(sizes)]
+    assert codec.unpack(codec.pack(parts), bytes_max=1 << 20, parts_max=16) == parts
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x81\x5b" + (70_000).to_bytes(8, "big") + bytes(70_000),  # a length in too many bytes
+        b"\x82\x5a" + (70_000).to_bytes(4, "big") + bytes(70_000) + b"\x58\x05hello",
+        b"\x82\x5a" + (70_000).to_bytes(4, "big") + bytes(70_000) + b"\x65hello",  # text
+        b"\x81\x5a" + (70_000).to_bytes(4, "big") + bytes(70_001),  # a byte too many
+        b"\x81\x5a" + (70_000).to_bytes(4, "big") + bytes(69_999),  # and one too few
+        b"\x82\x5a" + (70_000).to_bytes(4, "big") + bytes(70_000),  # a part is missing
+        b"\x81\x5f\x5a" + (70_000).to_bytes(4, "big") + bytes(70_000) + b"\xff",  # indefinite
+    ],
+)
+def test_large_parts_are_read_as_strictly_as_small_ones(data):
+    with pytest.raises(MalformedError):
+        codec.unpack(data, bytes_max=1 << 20, parts_max=16)

@@ -67,7 +67,7 @@ def test_values_out_of_range_are_moved_into_it():
 
 
 def test_fields_of_later_versions_are_ignored_but_change_the_digest():
-    later = codec.dumps([*FIELDS, "new", {"new": 1}])
+    later = codec.dumps([*FIELDS, None, "new", {"new": 1}])
     assert letters.decode(later) == LETTER
     assert letters.digest(later) != letters.digest(letters.encode(LETTER))
 

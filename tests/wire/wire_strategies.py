@@ -8,6 +8,7 @@ from mesh.model import (
     Alias,
     Card,
     CurveKey,
+    FileRef,
     HostId,
     Incarnation,
     Kind,
@@ -23,17 +24,22 @@ from mesh.packet import (
     Ack,
     AckItem,
     Announce,
+    Chunk,
+    Decline,
     Gap,
     Greeting,
+    Have,
     Hint,
     Leave,
     Mail,
     MailItem,
     Noted,
+    Offer,
     Peers,
     Ping,
     Pong,
     Verdict,
+    Want,
 )
 from mesh.wire.codec import INTEGER_MAX
 from mesh.wire.greetings import Opening
@@ -77,6 +83,12 @@ endpoints = st.lists(
 ).map(tuple)
 
 
+files = st.builds(
+    FileRef,
+    octets(32),
+    st.integers(1, INTEGER_MAX),
+    st.text(st.characters(codec="utf-8"), max_size=limits.file_name_bytes_max // 4),
+)
 keys_or_none = st.none() | keys
 
 
@@ -100,6 +112,7 @@ def letters(draw, author=keys, recipient=keys_or_none, sequence=numbers, body=No
         chain=draw(st.lists(st.binary(min_size=1, max_size=32), max_size=4).map(tuple)),
         body_digest=body_digest(content),
         body_bytes=len(content),
+        file=draw(st.none() | files),
     )
 
 
@@ -175,6 +188,11 @@ packets = st.one_of(
     ),
     st.builds(Ping, numbers),
     st.builds(Pong, numbers),
+    st.builds(Offer, signers, keys, files),
+    st.builds(Want, keys, keys, octets(32), numbers, st.integers(1, limits.chunk_bytes_max)),
+    st.builds(Chunk, keys, keys, octets(32), numbers, st.binary(min_size=1, max_size=60)),
+    st.builds(Have, signers, keys, octets(32)),
+    st.builds(Decline, signers, keys, octets(32), st.sampled_from(Why)),
     st.just(Leave()),
 )
 openings = st.builds(

@@ -1,0 +1,239 @@
+"""Files through the mesh against a plain ZeroMQ copy: `python -m benchmarks.files [--mib 256]`.
+
+Each round copies the same file between two processes over the same kind of socket: by bare
+pyzmq (read, send, receive, write, fsync; no digest, journal or acks; without and with the CURVE
+encryption that every link of the mesh has) and by the mesh. The
+mesh is measured from the accepted message to its ack (`transfer`) and from the call (`whole`, which
+has the copy into the spool in it). Memory is each process's own peak; the latency is that of short
+messages to the same agent, while nothing else happens and during the transfer.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+import mesh
+
+CHUNK_BYTES = 256 * 1024
+PIPE_CHUNKS = 16
+SERVER_SECRET = b"rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+WAIT_S = 120.0
+
+
+def main() -> int:
+    """Run the rounds, or one side of one; return the exit code."""
+    wanted = _arguments()
+    place = Path(wanted.place) if wanted.place else None
+    if wanted.role:
+        assert place is not None
+        _ROLES[wanted.role](place)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="mesh-files-", dir=wanted.directory) as directory:
+        report = _measure(Path(directory), mib=wanted.mib, rounds=wanted.rounds)
+    print(json.dumps(report, indent=2))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.files", description=__doc__)
+    parser.add_argument("--mib", type=int, default=256, help="size of the file")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--directory", help="a directory on the disk to be measured")
+    parser.add_argument("--role", choices=sorted(_ROLES), help=argparse.SUPPRESS)
+    parser.add_argument("--place", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _measure(place: Path, *, mib: int, rounds: int) -> dict[str, Any]:
+    shared = place / "shared"
+    shared.mkdir()
+    found = []
+    for number in range(rounds):
+        with (shared / "file.bin").open("wb") as file:
+            for _ in range(mib):
+                file.write(os.urandom(1 << 20))
+        here = place / str(number)
+        here.mkdir()
+        plain_s = _pair(here, "plain_receiver", "plain_sender")["receiver"]["seconds"]
+        curve_s = _pair(here, "curve_receiver", "curve_sender")["receiver"]["seconds"]
+        sides = _pair(here, "mesh_receiver", "mesh_sender")
+        one = {"plain_mib_s": mib / plain_s, "curve_mib_s": mib / curve_s}
+        one |= {"receiver_peak_mib": sides["receiver"]["peak_mib"]}
+        one |= {k: mib / v for k, v in sides["sender"]["rates"].items()}
+        one |= sides["sender"]["facts"]
+        print(json.dumps(one), file=sys.stderr, flush=True)
+        found.append(one)
+    median = {key: round(statistics.median(one[key] for one in found), 2) for key in found[0]}
+    ratio = statistics.median(one["transfer_mib_s"] / one["plain_mib_s"] for one in found)
+    whole = statistics.median(one["whole_mib_s"] / one["plain_mib_s"] for one in found)
+    curve = statistics.median(one["transfer_mib_s"] / one["curve_mib_s"] for one in found)
+    ratios = {
+        "transfer_to_plain": round(ratio, 3),
+        "whole_to_plain": round(whole, 3),
+        "transfer_to_curve": round(curve, 3),
+    }
+    return {"mib": mib, "rounds": rounds, **median, **ratios}
+
+
+def _pair(place: Path, receiver: str, sender: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.files", "--place", str(place), "--role"]
+    processes = {
+        name: subprocess.Popen([*command, role], stdout=subprocess.PIPE, text=True)
+        for name, role in (("receiver", receiver), ("sender", sender))
+    }
+    outputs = {name: process.communicate(timeout=WAIT_S)[0] for name, process in processes.items()}
+    return {name: json.loads(output) for name, output in outputs.items()}
+
+
+# A plain copy.
+
+
+def _plain_sender(place: Path, *, is_curve: bool = False) -> None:
+    with zmq.Context() as context, context.socket(zmq.PAIR) as socket:
+        socket.set(zmq.SNDHWM, PIPE_CHUNKS)
+        if is_curve:
+            public, secret = zmq.curve_keypair()
+            _set_keys(socket, public, secret)
+            socket.set(zmq.CURVE_SERVERKEY, zmq.curve_public(SERVER_SECRET))
+        socket.connect(f"ipc://{place}/plain.sock")
+        socket.send(b"begin")
+        with (place.parent / "shared" / "file.bin").open("rb", buffering=0) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                socket.send(chunk)
+        socket.send(b"")
+        socket.recv()
+    print("{}")
+
+
+def _plain_receiver(place: Path, *, is_curve: bool = False) -> None:
+    with zmq.Context() as context, context.socket(zmq.PAIR) as socket:
+        socket.set(zmq.RCVHWM, PIPE_CHUNKS)
+        if is_curve:
+            socket.set(zmq.CURVE_SERVER, 1)
+            _set_keys(socket, zmq.curve_public(SERVER_SECRET), SERVER_SECRET)
+        socket.bind(f"ipc://{place}/plain.sock")
+        socket.recv()
+        begin = time.perf_counter()
+        with (place / "copy.bin").open("wb", buffering=0) as file:
+            while chunk := socket.recv():
+                file.write(chunk)
+            os.fsync(file.fileno())
+        seconds = time.perf_counter() - begin
+        socket.send(b"")
+        print(json.dumps({"seconds": seconds}), flush=True)
+
+
+def _set_keys(socket: "zmq.Socket[bytes]", public: bytes, secret: bytes) -> None:
+    socket.set(zmq.CURVE_PUBLICKEY, public)
+    socket.set(zmq.CURVE_SECRETKEY, secret)
+
+
+def _curve_sender(place: Path) -> None:
+    _plain_sender(place, is_curve=True)
+
+
+def _curve_receiver(place: Path) -> None:
+    _plain_receiver(place, is_curve=True)
+
+
+# Through the mesh.
+
+
+def _config(place: Path) -> mesh.Config:
+    roots = (place.parent / "shared",)
+    return mesh.Config(home=place / "home", port=0, mdns=False, share_roots=roots)
+
+
+def _mesh_sender(place: Path) -> None:
+    print(json.dumps(asyncio.run(_send(place))))
+
+
+async def _send(place: Path) -> dict[str, Any]:
+    async with asyncio.timeout(WAIT_S), mesh.join("alice", _config(place)) as alice:
+        first = await alice.send("bob", "begin")
+        assert await first.wait("delivered", 30)
+        await _latencies(alice, 30)
+        idle = await _latencies(alice, 200)
+        before_mib = _peak_mib()
+        begin = time.perf_counter()
+        shared = await alice.share_file("bob", place.parent / "shared" / "file.bin")
+        accepted = time.perf_counter()
+        busy: list[float] = []
+        async with asyncio.TaskGroup() as group:
+            mail = group.create_task(_talk(alice, busy))
+            assert await shared.wait("delivered", WAIT_S)
+            end = time.perf_counter()
+            mail.cancel()
+        last = await alice.send("bob", "end")
+        assert await last.wait("delivered", 30)
+    busy.sort()
+    return {
+        "rates": {"transfer_mib_s": end - accepted, "whole_mib_s": end - begin},
+        "facts": {
+            "sender_peak_mib": _peak_mib(),
+            "sender_peak_before_mib": before_mib,
+            "idle_ms": statistics.median(idle) * 1e3,
+            "busy_ms": statistics.median(busy) * 1e3,
+            "busy_p95_ms": busy[int(len(busy) * 0.95)] * 1e3,
+            "busy_messages": len(busy),
+        },
+    }
+
+
+async def _latencies(alice: mesh.Agent, count: int) -> list[float]:
+    found = []
+    for _ in range(count):
+        begin = time.perf_counter()
+        receipt = await alice.send("bob", "how long does this take?")
+        assert await receipt.wait("delivered", 30)
+        found.append(time.perf_counter() - begin)
+    return found
+
+
+async def _talk(alice: mesh.Agent, found: list[float]) -> None:
+    while True:
+        found += await _latencies(alice, 1)
+        await asyncio.sleep(0.02)
+
+
+def _mesh_receiver(place: Path) -> None:
+    print(json.dumps({"peak_mib": asyncio.run(_receive(place))}))
+
+
+async def _receive(place: Path) -> float:
+    async with asyncio.timeout(WAIT_S), mesh.join("bob", _config(place)) as bob:
+        async for message in bob.messages():
+            if message.content == "end":
+                break
+    return _peak_mib()
+
+
+def _peak_mib() -> float:
+    """Return this process's peak of resident memory; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    return int(peaks[0]) / 1024 if peaks else 0.0
+
+
+_ROLES = {
+    "curve_sender": _curve_sender,
+    "curve_receiver": _curve_receiver,
+    "plain_sender": _plain_sender,
+    "plain_receiver": _plain_receiver,
+    "mesh_sender": _mesh_sender,
+    "mesh_receiver": _mesh_receiver,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

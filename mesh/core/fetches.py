@@ -1,0 +1,178 @@
+"""Files on their way into the mailboxes of this node: accepted, fetched, resumed, given up."""
+
+from collections.abc import Iterable, Mapping
+
+from mesh import limits
+from mesh.core.effects import EffectsDraft, Notice, Severity
+from mesh.core.filework import (
+    ChunkKept,
+    FetchKey,
+    FileEnded,
+    FileFound,
+    FindFile,
+    FinishFile,
+    KeepChunk,
+    LeaveFile,
+)
+from mesh.core.links import Links
+from mesh.core.mailbox import Mailbox
+from mesh.core.transfer import Fetch, FileQuota, judge, next_wants
+from mesh.model import LinkId, MailboxKey, Why
+from mesh.packet import Chunk, Decline, Have, Offer
+
+
+class Fetches:
+    """What is being fetched, the oldest first. A few are active at a time, the others wait."""
+
+    def __init__(
+        self, *, links: Links, mailboxes: Mapping[MailboxKey, Mailbox], quota: FileQuota
+    ) -> None:
+        self._links = links
+        self._mailboxes = mailboxes
+        self._quota = quota
+        self._fetches: dict[FetchKey, Fetch] = {}
+
+    def __len__(self) -> int:
+        return len(self._fetches)
+
+    def take_offer(self, link: LinkId, offer: Offer, now: float, out: EffectsDraft) -> None:
+        """An author has a file for one of our mailboxes (PROTOCOL.md FILE-3)."""
+        if not self._links.proves(link, offer.author):
+            text = f"a file offered by an unproven author on {link}"
+            out.notices.append(Notice(Severity.WARNING, text))
+            return
+        if offer.recipient not in self._mailboxes:
+            return
+        key = FetchKey(offer.recipient, offer.author, offer.file.digest)
+        known = self._fetches.get(key)
+        if known is not None:
+            if known.link != link:
+                known.link = link
+                known.heard_at = now
+                known.rewind()
+                self._go_on(now, out)
+            return
+        if self._is_crowded(offer.author):
+            _decline(link, key, Why.QUOTA, out)
+            return
+        self._fetches[key] = Fetch(key, offer.file, link, now)
+        out.files.append(FindFile(key, offer.file.bytes, offer.file.name))
+
+    def found(self, event: FileFound, now: float, out: EffectsDraft) -> None:
+        """The disk says what it has of a file."""
+        fetch = self._fetches.get(event.fetch)
+        if fetch is None:
+            out.files.append(LeaveFile(event.fetch))
+            return
+        if event.is_whole:
+            self._end(fetch, Why.NONE, now, out)
+            return
+        why = judge(fetch.file, event, self._quota)
+        if why is not Why.NONE:
+            out.files.append(LeaveFile(event.fetch, is_discarded=why is Why.TOO_LARGE))
+            self._end(fetch, why, now, out)
+            return
+        fetch.start(min(event.kept, fetch.file.bytes))
+        fetch.heard_at = now
+        self._finish_if_complete(fetch, out)
+        self._go_on(now, out)
+
+    def take_chunk(self, link: LinkId, chunk: Chunk, now: float, out: EffectsDraft) -> None:
+        """A piece came; one that was not asked for next is dropped and asked for in time."""
+        fetch = self._fetches.get(FetchKey(chunk.recipient, chunk.author, chunk.digest))
+        if fetch is None or fetch.link != link or fetch.is_ending:
+            return
+        if not fetch.accepts(offset=chunk.offset, length=len(chunk.data)):
+            return
+        fetch.received_to += len(chunk.data)
+        fetch.heard_at = now
+        fetch.stalls = 0
+        out.files.append(KeepChunk(fetch.key, chunk.offset, chunk.data))
+        self._finish_if_complete(fetch, out)
+        self._go_on(now, out)
+
+    def kept(self, event: ChunkKept, now: float, out: EffectsDraft) -> None:
+        """Pieces were written: there is room for the next ones."""
+        fetch = self._fetches.get(event.fetch)
+        if fetch is not None and fetch.kept_to < event.up_to <= fetch.received_to:
+            fetch.kept_to = event.up_to
+            self._go_on(now, out)
+
+    def ended(self, event: FileEnded, now: float, out: EffectsDraft) -> None:
+        """A file is in place, or the disk has given it up."""
+        fetch = self._fetches.get(event.fetch)
+        if fetch is None:
+            return
+        if event.why is Why.DAMAGED and fetch.resumed_from:
+            # Perhaps it is only our beginning that was damaged: once more, from nothing.
+            self._fetches[fetch.key] = Fetch(fetch.key, fetch.file, fetch.link, now)
+            out.files.append(FindFile(fetch.key, fetch.file.bytes, fetch.file.name))
+            return
+        self._end(fetch, event.why, now, out)
+
+    def agents_changed(self, keys: Iterable[MailboxKey], now: float, out: EffectsDraft) -> None:
+        """Authors came or went: what was coming from one out of reach waits on the disk."""
+        gone = {key for key in keys if self._links.route(key) is None}
+        for fetch in [f for f in self._fetches.values() if f.key.author in gone]:
+            self._leave(fetch, out)
+        if gone:
+            self._go_on(now, out)
+
+    def released(self, mailbox: MailboxKey) -> None:
+        """Forget what was coming for a mailbox that is not held any more."""
+        self._fetches = {k: f for k, f in self._fetches.items() if k.mailbox != mailbox}
+
+    def due(self, now: float, out: EffectsDraft) -> None:
+        """Ask again for what did not come; give up on an author that does not answer."""
+        for fetch in list(self._fetches.values()):
+            is_waiting = fetch.is_started and not fetch.is_ending
+            if not is_waiting or fetch.wanted_to == fetch.received_to:
+                continue
+            if now - fetch.heard_at < limits.fetch_stall_s:
+                continue
+            fetch.stalls += 1
+            fetch.heard_at = now
+            if fetch.stalls > limits.fetch_stalls_max:
+                self._leave(fetch, out)
+            else:
+                fetch.rewind()
+        self._go_on(now, out)
+
+    def _go_on(self, now: float, out: EffectsDraft) -> None:
+        started = [f for f in self._fetches.values() if f.is_started and not f.is_ending]
+        active = started[: limits.fetches_active_max]
+        for fetch in active:
+            if fetch.wanted_to == fetch.received_to:
+                fetch.heard_at = now
+        out.packets.extend(next_wants(active))
+
+    def _finish_if_complete(self, fetch: Fetch, out: EffectsDraft) -> None:
+        if fetch.is_complete:
+            fetch.is_ending = True
+            out.files.append(FinishFile(fetch.key))
+
+    def _end(self, fetch: Fetch, why: Why, now: float, out: EffectsDraft) -> None:
+        del self._fetches[fetch.key]
+        key = fetch.key
+        if why is Why.NONE:
+            out.packets.append((fetch.link, Have(key.mailbox, key.author, key.digest)))
+        else:
+            _decline(fetch.link, key, why, out)
+        self._go_on(now, out)
+
+    def _leave(self, fetch: Fetch, out: EffectsDraft) -> None:
+        if fetch.is_ending:  # What is whole already needs nobody.
+            return
+        del self._fetches[fetch.key]
+        out.files.append(LeaveFile(fetch.key))
+
+    def _is_crowded(self, author: MailboxKey) -> bool:
+        of_author = sum(key.author == author for key in self._fetches)
+        is_too_many = of_author >= limits.fetches_per_author_max
+        return is_too_many or len(self._fetches) >= limits.fetches_max
+
+
+def _decline(link: LinkId, key: FetchKey, why: Why, out: EffectsDraft) -> None:
+    text = f"a file of {key.digest.hex()[:12]} was declined: {why.value}"
+    out.notices.append(Notice(Severity.WARNING, text))
+    out.packets.append((link, Decline(key.mailbox, key.author, key.digest, why)))

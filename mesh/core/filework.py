@@ -1,0 +1,138 @@
+"""What the core asks of the disk for files that are streamed, and what it hears back.
+
+Tasks of one node are carried out one after the other, in order; each answer comes back as an event.
+"""
+
+from dataclasses import dataclass
+
+from mesh.model import LinkId, MailboxKey, Why
+
+
+@dataclass(frozen=True, slots=True)
+class FetchKey:
+    """Names a file that a mailbox receives from an author."""
+
+    mailbox: MailboxKey
+    author: MailboxKey
+    digest: bytes
+
+
+# Tasks.
+
+
+@dataclass(frozen=True, slots=True)
+class FindFile:
+    """Look what the disk has of a file; answered by `FileFound`."""
+
+    fetch: FetchKey
+    bytes: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepChunk:
+    """Append a piece to what is there; answered by `ChunkKept`, or `FileEnded` if it cannot be."""
+
+    fetch: FetchKey
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FinishFile:
+    """All pieces are there: verify, put into place durably; answered by `FileEnded`."""
+
+    fetch: FetchKey
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveFile:
+    """Nothing more comes for now; what is there is kept for another try, or discarded."""
+
+    fetch: FetchKey
+    is_discarded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendChunk:
+    """Read a piece of an outgoing file and send it; answered by `ChunkSent` or `SpoolLost`."""
+
+    link: LinkId
+    mailbox: MailboxKey
+    recipient: MailboxKey
+    digest: bytes
+    offset: int
+    length: int
+    file_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropSpool:
+    """No letter needs this outgoing file any more (asked again before it is removed)."""
+
+    mailbox: MailboxKey
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFiles:
+    """A mailbox was taken: remove what crashes and abandoned files have left."""
+
+    mailbox: MailboxKey
+
+
+FileTask = FindFile | KeepChunk | FinishFile | LeaveFile | SendChunk | DropSpool | SweepFiles
+
+
+# Answers.
+
+
+@dataclass(frozen=True, slots=True)
+class FileFound:
+    """What is on disk: `kept` bytes of a partial file, or all of it, verified before.
+
+    `author_bytes` and `author_partials` count everything else this author has sent; `free_bytes`
+    is what the disk has left once all partial files are whole.
+    """
+
+    fetch: FetchKey
+    kept: int
+    is_whole: bool
+    author_bytes: int
+    author_partials: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkKept:
+    """Everything up to `up_to` was written; not necessarily durable yet."""
+
+    fetch: FetchKey
+    up_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileEnded:
+    """The file is whole, verified and durable (`NONE`), or was given up for this reason."""
+
+    fetch: FetchKey
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSent:
+    """A piece was handed to the wire."""
+
+    mailbox: MailboxKey
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolLost:
+    """The content of an outgoing file is gone or cut short."""
+
+    mailbox: MailboxKey
+    digest: bytes
+
+
+FileEvent = FileFound | ChunkKept | FileEnded | ChunkSent | SpoolLost

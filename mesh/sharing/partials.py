@@ -1,0 +1,338 @@
+"""Files on their way in: written piece by piece, resumed after a crash, shown only when whole.
+
+    files/.partial-<digest>-<author>         the beginning of a file, 0600
+    files/.partial-<digest>-<author>.json    how much of it the disk certainly has
+    files/.received.json                     which author sent which file here, and when it was put
+
+The journal is written after the pieces it speaks of are synced, so whatever it says is true after
+any crash; its own loss costs no more than the pieces of one interval. A whole file is verified,
+noted in the index, and then renamed to its name in quarantine: after a crash in between it is found
+either as a complete partial file or in place.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from mesh import limits
+from mesh.errors import StoreError
+from mesh.sharing.files import O_BINARY, O_NOFOLLOW, quarantine_names, sync_directory
+from mesh.sharing.spool import storage_error, write_all
+
+_PREFIX: Final = ".partial-"
+_INDEX: Final = ".received.json"
+_INDEX_BYTES_MAX: Final = 4 * limits.MIB
+_JOURNAL_BYTES_MAX: Final = 4 * limits.KIB
+_UPDATE: Final = os.O_RDWR | os.O_CREAT | O_BINARY | O_NOFOLLOW
+_READ: Final = os.O_RDONLY | O_BINARY | O_NOFOLLOW
+_HASH_BYTES: Final = limits.MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A file that is expected: hexadecimal author key and digest, size, name as given."""
+
+    author: str
+    digest: str
+    bytes: int
+    name: str
+
+    @property
+    def label(self) -> str:
+        """What its files on disk are called by."""
+        return f"{_PREFIX}{self.digest[:12]}-{self.author[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What lies in a mailbox's files: of one author, and promised to partial files of all."""
+
+    author_bytes: int
+    author_partials: int
+    promised_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Journal:
+    author: str
+    digest: str
+    bytes: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    kept_as: str
+    author: str
+    digest: str
+    bytes: int
+    mtime_ns: int
+
+
+class Partial:
+    """One partial file, open for writing. Its beginning is hashed again when it is resumed."""
+
+    def __init__(self, directory: Path, coming: Coming) -> None:
+        self.coming = coming
+        self._directory = directory
+        self._path = directory / coming.label
+        self._kept = kept_bytes(directory, coming)
+        self._descriptor = os.open(self._path, _UPDATE, 0o600)
+        try:
+            os.ftruncate(self._descriptor, self._kept)
+            self._hash = hashlib.blake2b(digest_size=32)
+            for chunk in _chunks(self._descriptor):
+                self._hash.update(chunk)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self.received = self._kept
+        self._note()
+
+    def write(self, offset: int, data: bytes) -> bool:
+        """Append a piece; false if it is not the next one."""
+        if offset != self.received or offset + len(data) > self.coming.bytes:
+            return False
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        write_all(self._descriptor, data)
+        self._hash.update(data)
+        self.received += len(data)
+        if self.received - self._kept >= limits.partial_sync_bytes:
+            self.sync()
+        return True
+
+    def sync(self) -> None:
+        """Make everything written so far durable, and note it."""
+        if self.received > self._kept:
+            _sync_data(self._descriptor)
+            self._kept = self.received
+            self._note()
+
+    def finish(self) -> bool:
+        """Verify a complete file and put it into place durably; false if it is another file."""
+        if self._hash.hexdigest() != self.coming.digest or self.received != self.coming.bytes:
+            self.discard()
+            return False
+        os.fsync(self._descriptor)
+        self._kept = self.received
+        self._note()
+        mtime_ns = os.fstat(self._descriptor).st_mtime_ns
+        self._shut()
+        coming = self.coming
+        for kept_as in quarantine_names(coming.name, coming.digest):
+            path = self._directory / kept_as
+            is_same = _is_same(path, coming)
+            if not is_same and _exists(path):
+                continue
+            stamp = path.stat().st_mtime_ns if is_same else mtime_ns
+            _remember(
+                self._directory,
+                _Received(kept_as, coming.author, coming.digest, coming.bytes, stamp),
+            )
+            if not is_same:
+                self._path.rename(path)
+            _remove(self._path)
+            sync_directory(self._directory)
+            return True
+        _remove(self._path)
+        raise StoreError(f"{self._directory} holds too many changed copies of {coming.name}.")
+
+    def discard(self) -> None:
+        """Close and remove it."""
+        self._shut()
+        _remove(self._path)
+
+    def close(self) -> None:
+        """Keep it for another try."""
+        try:
+            self.sync()
+        finally:
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+    def _note(self) -> None:
+        coming = self.coming
+        journal = _Journal(coming.author, coming.digest, coming.bytes, self._kept)
+        text = json.dumps(asdict(journal)).ljust(512) + "\n"
+        descriptor = os.open(_journal_path(self._path), _UPDATE, 0o600)
+        try:
+            write_all(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+
+
+def kept_bytes(directory: Path, coming: Coming) -> int:
+    """Return how much of a file the disk certainly has."""
+    path = directory / coming.label
+    journal = _read_journal(_journal_path(path))
+    if journal is None or (journal.digest, journal.author) != (coming.digest, coming.author):
+        return 0
+    try:
+        return min(journal.kept, path.lstat().st_size, coming.bytes)
+    except FileNotFoundError:
+        return 0
+
+
+def discard_partial(directory: Path, coming: Coming) -> None:
+    """Remove what there is of a file."""
+    _remove(directory / coming.label)
+
+
+def find_received(directory: Path, *, author: str, digest: str) -> Path | None:
+    """Return where a file of this author lies, if it is still as it was put there."""
+    for entry in reversed(_read_index(directory)):
+        if (entry.author, entry.digest) == (author, digest) and _is_there(directory, entry):
+            return (directory / entry.kept_as).absolute()
+    return None
+
+
+def usage(directory: Path, coming: Coming) -> Usage:
+    """Count what there is besides `coming`."""
+    author_bytes = sum(
+        entry.bytes
+        for entry in _read_index(directory)
+        if entry.author == coming.author and _is_there(directory, entry)
+    )
+    partials = promised = 0
+    for path in directory.glob(f"{_PREFIX}*.json"):
+        journal = _read_journal(path)
+        if journal is None or path.name == f"{coming.label}.json":
+            continue
+        promised += max(0, journal.bytes - journal.kept)
+        if journal.author == coming.author:
+            partials += 1
+            author_bytes += journal.bytes
+    return Usage(author_bytes, partials, promised)
+
+
+def sweep(directory: Path) -> None:
+    """Remove partial files that nobody has added to for a week."""
+    horizon = time.time() - limits.partial_s_max
+    for path in directory.glob(f"{_PREFIX}*"):
+        is_journal = path.suffix == ".json"
+        with contextlib.suppress(FileNotFoundError):
+            is_alone = is_journal and not path.with_suffix("").exists()
+            if is_alone or path.lstat().st_mtime < horizon:
+                path.unlink()
+
+
+def _journal_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _journal_path(path).unlink(missing_ok=True)
+
+
+def _read_small(path: Path, bytes_max: int) -> object:
+    """Return the JSON value of a small file; None if it is missing or damaged."""
+    try:
+        descriptor = os.open(path, _READ)
+        with os.fdopen(descriptor, "rb") as file:
+            value: object = json.loads(file.read(bytes_max))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value
+
+
+def _read_journal(path: Path) -> _Journal | None:
+    match _read_small(path, _JOURNAL_BYTES_MAX):
+        case {"author": str(author), "digest": str(digest), "bytes": int(size), "kept": int(kept)}:
+            return _Journal(author, digest, size, kept)
+    return None
+
+
+def _read_index(directory: Path) -> list[_Received]:
+    value = _read_small(directory / _INDEX, _INDEX_BYTES_MAX)
+    found: list[_Received] = []
+    for entry in value if isinstance(value, list) else []:
+        match entry:
+            case [str(kept_as), str(author), str(digest), int(size), int(stamp)]:
+                found.append(_Received(kept_as, author, digest, size, stamp))
+    return found
+
+
+def _remember(directory: Path, entry: _Received) -> None:
+    kept = [e for e in _read_index(directory) if e.kept_as != entry.kept_as or e != entry]
+    recent = [*kept, entry][-limits.files_remembered_max :]
+    rows = [[e.kept_as, e.author, e.digest, e.bytes, e.mtime_ns] for e in recent]
+    draft = directory / f"{_INDEX}.draft"
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, _UPDATE, 0o600)
+    try:
+        write_all(descriptor, json.dumps(rows).encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    draft.replace(directory / _INDEX)
+
+
+def _is_there(directory: Path, entry: _Received) -> bool:
+    if "/" in entry.kept_as or os.sep in entry.kept_as:
+        return False
+    try:
+        status = (directory / entry.kept_as).lstat()
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (entry.bytes, entry.mtime_ns)
+
+
+def _is_same(path: Path, coming: Coming) -> bool:
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError:
+        return False
+    try:
+        if os.fstat(descriptor).st_size != coming.bytes:
+            return False
+        found = hashlib.blake2b(digest_size=32)
+        for chunk in _chunks(descriptor):
+            found.update(chunk)
+        return found.hexdigest() == coming.digest
+    finally:
+        os.close(descriptor)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _chunks(descriptor: int) -> Iterator[bytes]:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while chunk := os.read(descriptor, _HASH_BYTES):
+        yield chunk
+
+
+def _sync_data(descriptor: int) -> None:
+    sync = getattr(os, "fdatasync", os.fsync)
+    sync(descriptor)
+
+
+def open_partial(directory: Path, coming: Coming) -> Partial:
+    """Open the partial file of `coming`, with what there is of it.
+
+    Raises:
+        DiskFullError, StoreError: the disk refuses.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.is_symlink():
+            raise StoreError(f"{directory} is a link; received files are not written through it.")
+        return Partial(directory, coming)
+    except OSError as exc:
+        raise storage_error(exc) from exc

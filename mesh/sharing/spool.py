@@ -1,0 +1,198 @@
+"""Outgoing files on the sender's own disk: copied there before their letters are accepted.
+
+    mail/<name>/outgoing/<digest>      what a letter that is owed carries, 0600
+
+The copy is what is sent, however the original changes meanwhile. It is removed when no letter needs
+it any more; what a crash leaves is swept when the mailbox is taken the next time.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mesh import limits
+from mesh.errors import DiskFullError, StoreError, UsageError
+from mesh.sharing.files import O_BINARY, O_NOFOLLOW, check_content, open_shared, sync_directory
+
+spool_name: Final = "outgoing"
+_READ: Final = os.O_RDONLY | O_BINARY | O_NOFOLLOW
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_BINARY | O_NOFOLLOW
+_COPY_BYTES: Final = limits.MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpooledFile:
+    """A file that lies in the spool; `digest` is its BLAKE2b-256."""
+
+    name: str
+    size: int
+    digest: bytes
+
+
+def shared_size(
+    path: str | Path, *, roots: Sequence[Path] | None, cwd: Path, home: Path | None = None
+) -> int:
+    """Return the size of a file that may be shared; raises as `open_shared` does."""
+    with open_shared(path, roots=roots, cwd=cwd, home=home) as (descriptor, _):
+        return os.fstat(descriptor).st_size
+
+
+def spool_shared_file(
+    path: str | Path,
+    directory: Path,
+    *,
+    roots: Sequence[Path] | None,
+    cwd: Path,
+    home: Path | None = None,
+    bytes_max: int = limits.streamed_file_bytes_max,
+    pin: Callable[[bytes], None],
+) -> SpooledFile:
+    """Copy a file that may be shared into the spool, durably; uses 1 MiB of memory.
+
+    `pin` is told the digest before the file appears, so that nobody removes it meanwhile.
+
+    Raises:
+        PolicyError, UsageError: as `open_shared`, or larger than `bytes_max`.
+        DiskFullError, StoreError: it cannot be kept; nothing was.
+    """
+    with open_shared(path, roots=roots, cwd=cwd, home=home) as (source, name):
+        size = os.fstat(source).st_size
+        check_size(path, size, bytes_max)
+        check_content(_beginning(source), path)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        free = free_bytes(directory)
+        if free - size < limits.files_free_bytes_min:
+            text = f"{path} has {size} bytes; the disk of the mailbox has {free} bytes left."
+            raise DiskFullError(text)
+        draft = directory / f".draft-{os.urandom(8).hex()}"
+        try:
+            copied, digest = _copy(source, draft, shown=str(path), bytes_max=bytes_max)
+            pin(digest)
+            draft.replace(directory / digest.hex())
+            sync_directory(directory)
+        except OSError as exc:
+            draft.unlink(missing_ok=True)
+            raise storage_error(exc) from exc
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+    shown = name.encode("utf-8", "replace")[: limits.file_name_bytes_max].decode("utf-8", "ignore")
+    return SpooledFile(name=shown or "file", size=copied, digest=digest)
+
+
+def check_size(path: str | Path, size: int, bytes_max: int) -> None:
+    """Check the size of a file to be shared.
+
+    Raises:
+        UsageError: too large.
+    """
+    if size > bytes_max:
+        raise UsageError(f"filepath {path} has {size} bytes; the limit is {bytes_max} bytes.")
+
+
+def free_bytes(directory: Path) -> int:
+    """Return how much this user may still write where `directory` is."""
+    return shutil.disk_usage(directory).free
+
+
+def storage_error(exc: OSError) -> StoreError:
+    """Return what a refusal of the disk means."""
+    kind = DiskFullError if exc.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+    return kind(f"A file cannot be written ({exc.strerror}).")
+
+
+class Spool:
+    """The outgoing files of one mailbox, read piece by piece."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._open: dict[bytes, int] = {}
+
+    def read(self, digest: bytes, *, offset: int, length: int, file_bytes: int) -> bytes | None:
+        """Return a piece; None if the file is gone, unreadable or not of that size."""
+        try:
+            descriptor = self._descriptor(digest)
+            if os.fstat(descriptor).st_size != file_bytes:
+                return None
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            piece = os.read(descriptor, length)
+        except OSError:
+            return None
+        return piece if len(piece) == length else None
+
+    def drop(self, digest: bytes) -> None:
+        """Remove a file; it may be gone already."""
+        self._close(digest)
+        (self.directory / digest.hex()).unlink(missing_ok=True)
+
+    def sweep(self, is_needed: Callable[[bytes], bool]) -> None:
+        """Remove what a crash has left; what is new may belong to a message yet to be accepted."""
+        if not self.directory.is_dir():
+            return
+        horizon = time.time() - limits.spool_grace_s
+        for path in self.directory.iterdir():
+            digest = _digest_of_name(path.name)
+            if digest is not None and is_needed(digest):
+                continue
+            if path.lstat().st_mtime < horizon:
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close every file."""
+        for digest in list(self._open):
+            self._close(digest)
+
+    def _descriptor(self, digest: bytes) -> int:
+        descriptor = self._open.get(digest)
+        if descriptor is None:
+            if len(self._open) >= limits.offers_open_max:
+                self._close(next(iter(self._open)))
+            descriptor = os.open(self.directory / digest.hex(), _READ)
+            self._open[digest] = descriptor
+        return descriptor
+
+    def _close(self, digest: bytes) -> None:
+        descriptor = self._open.pop(digest, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _digest_of_name(name: str) -> bytes | None:
+    try:
+        return bytes.fromhex(name)
+    except ValueError:
+        return None
+
+
+def _beginning(source: int) -> bytes:
+    beginning = os.read(source, limits.KIB)
+    os.lseek(source, 0, os.SEEK_SET)
+    return beginning
+
+
+def _copy(source: int, target: Path, *, shown: str, bytes_max: int) -> tuple[int, bytes]:
+    digest = hashlib.blake2b(digest_size=32)
+    copied = 0
+    with os.fdopen(os.open(target, _CREATE, 0o600), "wb", buffering=0) as file:
+        while chunk := os.read(source, _COPY_BYTES):
+            copied += len(chunk)
+            check_size(shown, copied, bytes_max)
+            digest.update(chunk)
+            write_all(file.fileno(), chunk)
+        os.fsync(file.fileno())
+    if not copied:
+        raise UsageError(f"filepath {shown} became empty while it was read.")
+    return copied, digest.digest()
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`, however many calls the disk wants for it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
