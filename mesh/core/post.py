@@ -232,8 +232,6 @@ class Post:
                 self.pin_new(mailbox, letter.author_name, letter.author, out)
         return (taken.order, taken.ack)
 
-    # Both.
-
     def pin_new(self, mailbox: Mailbox, name: str, key: MailboxKey, out: EffectsDraft) -> None:
         """Remember whom a name meant at first contact."""
         pin = mailbox.pin_new(name, key)

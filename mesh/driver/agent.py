@@ -1,58 +1,32 @@
 """An agent of this process: the Python API for sending, reading and everything between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mesh import limits
-from mesh.config import Config
-from mesh.core.events import Broadcast, Draft, Event, ProfileChanged, Shown, Submit, Token, Trust
-from mesh.core.mailbox import Mailbox
-from mesh.core.snapshot import ShownLetter
-from mesh.driver import contents
+from mesh.core.events import Broadcast, ProfileChanged, Trust
+from mesh.driver import contents, sharer
 from mesh.driver.bell import Ear
 from mesh.driver.contents import Options
-from mesh.driver.desk import Desk, Outcome
+from mesh.driver.desk import Outcome
+from mesh.driver.handle import BATCH_LETTERS, MailboxHandle, NodeSurface
 from mesh.driver.receipt import Receipt, SharedCommand, SharedFile
 from mesh.driver.results import Message, Page, Recipient, Renamed, RosterEntry, Status
-from mesh.driver.stores import Stores
-from mesh.driver.transfers import Progress, Transfers
+from mesh.driver.transfers import Progress
 from mesh.errors import UsageError
 from mesh.model import (
     Kind,
     MailboxKey,
     Profile,
-    Why,
     check_name,
     fingerprint,
     fold,
     parse_address,
 )
-from mesh.sharing.command import run_shared_command
-from mesh.sharing.files import read_shared_file
-from mesh.sharing.spool import shared_size
-from mesh.store.interface import InboxMessage, InboxQuery, Store, StoredReceipt
-
-_BATCH_LETTERS = 256
-
-
-class NodeSurface(Protocol):
-    """What an agent needs of its node."""
-
-    desk: Desk
-    stores: Stores
-    transfers: Transfers
-    config: Config
-
-    def post(self, event: Event) -> None: ...
-    def mailbox(self, key: MailboxKey) -> Mailbox: ...
-    def why(self, key: MailboxKey, entry: StoredReceipt) -> Why: ...
-    def files_of(self, key: MailboxKey) -> Path: ...
-    def roster(self, own: MailboxKey | None) -> list[RosterEntry]: ...
-    async def status(self, own: MailboxKey | None) -> Status: ...
-    async def rename(self, key: MailboxKey, name: str) -> None: ...
+from mesh.store.interface import InboxQuery
 
 
 class Agent:
@@ -61,6 +35,7 @@ class Agent:
     def __init__(self, node: NodeSurface, key: MailboxKey) -> None:
         self._node = node
         self._key = key
+        self._box = MailboxHandle(node, key)
 
     @property
     def name(self) -> str:
@@ -110,9 +85,9 @@ class Agent:
             QuotaError, DiskFullError, StoreError: nothing was accepted.
             UnconfirmedError: it is unknown whether it was accepted; look up its `message_id`.
         """
-        chain = await self._chain_after(reply_to) if auto and reply_to else ()
+        chain = await self._box.chain_after(reply_to) if auto and reply_to else ()
         options = Options(reply_to, ttl_s, urgent, auto, chain)
-        return await self._submit(self._start(to, content, data, options, kind=Kind.DIRECT))
+        return await self._box.submit(self._start(to, content, data, options, kind=Kind.DIRECT))
 
     async def send_many(
         self, messages: Iterable[tuple[str, str] | tuple[str, str, Any]]
@@ -126,10 +101,10 @@ class Agent:
         for to, content, *rest in messages:
             data = rest[0] if rest else None
             waiting.append(self._start(to, content, data, Options(), kind=Kind.DIRECT))
-            if len(waiting) >= _BATCH_LETTERS:
-                receipts += [await self._submit(future) for future in waiting]
+            if len(waiting) >= BATCH_LETTERS:
+                receipts += [await self._box.submit(future) for future in waiting]
                 waiting = []
-        return receipts + [await self._submit(future) for future in waiting]
+        return receipts + [await self._box.submit(future) for future in waiting]
 
     async def broadcast(
         self,
@@ -140,8 +115,8 @@ class Agent:
     ) -> Receipt:
         """Send a message to every agent seen within the last day; the receipt names them."""
         made = contents.draft(content, data, Options(ttl_s=ttl_s), kind=Kind.BROADCAST)
-        future = self._request(lambda token: Broadcast(token, self._key, made))
-        return await self._submit(future)
+        future = self._box.request(lambda token: Broadcast(token, self._key, made))
+        return await self._box.submit(future)
 
     async def ask(
         self,
@@ -199,26 +174,7 @@ class Agent:
             UsageError: missing, not a regular file, or too large.
             DiskFullError: no room for the copy; nothing was accepted.
         """
-        contents.check_description(description)
-        parse_address(to)
-        config, cwd = self._node.config, Path.cwd()
-        size = await asyncio.to_thread(
-            shared_size, path, roots=config.share_roots, cwd=cwd, home=config.home
-        )
-        if size > limits.file_bytes_max:
-            return await self._stream(to, path, description, cwd, on_progress)
-        shared = await asyncio.to_thread(
-            read_shared_file, path, roots=config.share_roots, cwd=cwd, home=config.home
-        )
-        made = contents.file_draft(
-            shared.name,
-            size=shared.bytes,
-            blake2b=shared.blake2b,
-            description=description,
-            attachment=shared.content,
-        )
-        receipt = await self._submit(self._request(self._direct(to, made)))
-        return SharedFile(receipt, name=shared.name, size=shared.bytes, blake2b=shared.blake2b)
+        return await sharer.share_file(self._box, to, path, description, on_progress)
 
     async def share_command(
         self, to: str, command: str, description: str = "", *, cwd: Path | str | None = None
@@ -229,31 +185,8 @@ class Agent:
             PolicyError: policy forbids it; nothing was run.
             UsageError: no such program, or malformed.
         """
-        contents.check_description(description)
-        parse_address(to)
-        config = self._node.config
-        result = await run_shared_command(
-            command,
-            policy=config.share_command,
-            roots=config.share_roots,
-            cwd=Path(cwd) if cwd else Path.cwd(),
-            home=config.home,
-            secrets=[s for s in (config.secret, config.previous_secret) if s],
-        )
-        data = {
-            "type": "command",
-            "command": command,
-            "stdout": result.stdout,
-            "stderr": result.stderr,
-            "returncode": result.returncode,
-            "truncated": result.truncated,
-            "timed_out": result.timed_out,
-            "description": description,
-        }
-        content = description or f"Output of: {command[:200]}"
-        made = contents.draft(content, data, Options(), kind=Kind.COMMAND)
-        receipt = await self._submit(self._request(self._direct(to, made)))
-        return SharedCommand(receipt, returncode=result.returncode, truncated=result.truncated)
+        place = Path(cwd) if cwd else Path.cwd()
+        return await sharer.share_command(self._box, to, command, description, place)
 
     # Reading.
 
@@ -314,7 +247,7 @@ class Agent:
         with self._node.desk.arrival_bell(self._key).listen() as ear:
             try:
                 async with asyncio.timeout(contents.check_wait(wait_s) or None):
-                    while not (page := await self._page(query)).messages and wait_s > 0:
+                    while not (page := await self._box.page(query)).messages and wait_s > 0:
                         await ear.wait()
             except TimeoutError:
                 page = Page((), 0)
@@ -333,19 +266,19 @@ class Agent:
             return
         letters = await self._node.stores.use(self._key, lambda s: s.shown_letters(rows))
         if letters:
-            await self._mark(letters)
+            await self._box.mark(letters)
 
     async def messages(self) -> AsyncIterator[Message]:
         """Yield unread messages, then each that arrives; shown once the next is asked for."""
         with self._node.desk.arrival_bell(self._key).listen() as ear:
             while True:
-                batch = await self._unread_batch()
+                batch = await self._box.unread_batch()
                 if not batch:
                     await ear.wait()
                 marking: list[asyncio.Future[Outcome]] = []
                 for message, letter in batch:
                     yield message
-                    marking.append(self._mark([letter]))
+                    marking.append(self._box.mark([letter]))
                 for future in marking:
                     await future
 
@@ -399,34 +332,13 @@ class Agent:
     async def trust(self, name: str, fingerprint: str) -> None:
         """Accept the key whose fingerprint begins so for a name; waiting mail follows it."""
         address = parse_address(f"{name}#{fingerprint}")
-        await self._request(lambda token: Trust(token, self._key, address))
+        await self._box.request(lambda token: Trust(token, self._key, address))
 
     def describe(self, profile: Profile) -> None:
         """Tell the others something else about this agent."""
         self._node.post(ProfileChanged(self._key, profile))
 
     # Inside.
-
-    async def _stream(
-        self, to: str, path: Path | str, description: str, cwd: Path, on_progress: Progress | None
-    ) -> SharedFile:
-        transfers = self._node.transfers
-        pinned: list[bytes] = []
-        try:
-            spooled = await asyncio.to_thread(
-                transfers.spool, self._key, path, cwd=cwd, pinned=pinned
-            )
-            blake2b = spooled.digest.hex()
-            made = contents.file_draft(
-                spooled.name, size=spooled.size, blake2b=blake2b, description=description
-            )
-            if on_progress is not None:
-                transfers.watch(self._key, spooled.digest, on_progress)
-            receipt = await self._submit(self._request(self._direct(to, made)))
-        finally:
-            for digest in pinned:
-                transfers.unpin(self._key, digest)
-        return SharedFile(receipt, name=spooled.name, size=spooled.size, blake2b=blake2b)
 
     def _start(
         self,
@@ -438,63 +350,4 @@ class Agent:
         kind: Kind,
     ) -> asyncio.Future[Outcome]:
         made = contents.draft(content, data, options, kind=kind)
-        return self._request(self._direct(to, made))
-
-    async def _chain_after(self, reply_to: str) -> tuple[bytes, ...]:
-        """Return the hops of an automatic reply: those of the message it answers, and that one."""
-        answered = contents.message_id(reply_to, "reply_to")
-        query = InboxQuery(unread_only=False, message_id=answered, limit=1)
-        page = await self._node.stores.use(self._key, lambda store: store.read(query))
-        earlier = page.messages[0].letter.chain if page.messages else ()
-        return (*earlier, answered)
-
-    def _direct(self, to: str, draft: Draft) -> Callable[[Token], Event]:
-        address = parse_address(to)
-        return lambda token: Submit(token, self._key, address, draft)
-
-    def _request(self, make: Callable[[Token], Event]) -> asyncio.Future[Outcome]:
-        self._node.mailbox(self._key)
-        return self._node.desk.request(self._node.post, make)
-
-    async def _submit(self, future: asyncio.Future[Outcome]) -> Receipt:
-        receipt = await asyncio.shield(future)
-        assert receipt is not None
-        return receipt
-
-    def _mark(self, letters: Sequence[ShownLetter]) -> asyncio.Future[Outcome]:
-        return self._request(lambda token: Shown(token, self._key, tuple(letters)))
-
-    async def _page(self, query: InboxQuery) -> Page:
-        name, files = self.name, self._node.files_of(self._key)
-
-        def read(store: Store) -> Page:
-            found = store.read(query)
-            return Page(
-                tuple(contents.to_message(m, own_name=name, files=files) for m in found.messages),
-                found.remaining,
-            )
-
-        return await self._node.stores.use(self._key, read)
-
-    async def _unread_batch(self) -> list[tuple[Message, ShownLetter]]:
-        name, files = self.name, self._node.files_of(self._key)
-
-        def read(store: Store) -> list[tuple[Message, ShownLetter]]:
-            found = store.read(InboxQuery(limit=_BATCH_LETTERS))
-            return [
-                (contents.to_message(m, own_name=name, files=files), _shown(m))
-                for m in found.messages
-            ]
-
-        return await self._node.stores.use(self._key, read)
-
-
-def _shown(message: InboxMessage) -> ShownLetter:
-    letter = message.letter
-    return ShownLetter(
-        letter.author,
-        letter.incarnation,
-        letter.sequence,
-        letter.message_id,
-        letter.body_bytes,
-    )
+        return self._box.request(self._box.direct(to, made))

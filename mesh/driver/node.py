@@ -36,7 +36,7 @@ from mesh.driver.rotation import Rotation
 from mesh.driver.stores import Stores
 from mesh.driver.transfers import Transfers
 from mesh.errors import StoreError, TransportError
-from mesh.model import Kind, LinkId, MailboxKey, NodeId, State, Why, fingerprint
+from mesh.model import Kind, LinkId, MailboxKey, NodeId, State, Why
 from mesh.net.addresses import is_on_loopback, told_by_member
 from mesh.net.interface import Discovery
 from mesh.net.mdns import Mdns
@@ -159,23 +159,16 @@ class MeshNode:
 
     async def status(self, own: MailboxKey | None) -> Status:
         """Return how this node, and the agent `own`, are doing."""
-        outbox, inbox = {"queued": 0}, {"unread": 0, "history": 0}
-        if own is not None:
-            counts = await self.stores.use(own, lambda store: store.counts())
-            outbox = {"queued": counts.queued}
-            inbox = {"unread": counts.unread, "history": counts.history}
-        return Status(
-            instance_id=self.mailbox(own).name if own else None,
-            fingerprint=fingerprint(own) if own else None,
-            mode=self.config.mode,
-            mesh=self.config.mesh,
-            outbox=outbox,
-            inbox=inbox,
-            peers=view.peer_counts(self.core),
-            push=self.config.push,
+        counts = await self.stores.use(own, lambda store: store.counts()) if own else None
+        return view.node_status(
+            self.core,
+            self.config,
+            own=own,
+            counts=counts,
             endpoints=self._transport.endpoints,
-            drops=dict(self._transport.drops + self._engine.drops),
-            problems=self._problems(),
+            drops=self._transport.drops + self._engine.drops,
+            problems=(*self.config.warnings, *self._rotation.problems),
+            refusals=self._transport.refusals(),
         )
 
     async def rename(self, key: MailboxKey, name: str) -> None:
@@ -204,7 +197,7 @@ class MeshNode:
         for report in home.reports:
             _log.warning("%s", report)
         lock = await self.stores.run(lambda: self._lock(home))
-        stack.callback(_remove_lock, lock)
+        stack.callback(lock.remove)
         mesh_keys = await self.stores.run(lambda: self._rotation.derive(home))
         self._transport = await stack.enter_async_context(self._new_transport(home, mesh_keys))
         greeting = Greeting(
@@ -365,14 +358,6 @@ class MeshNode:
     def _names_changed(self) -> None:
         self._registry.update(names=self.holding.names)
 
-    def _problems(self) -> tuple[str, ...]:
-        problems = [f"{address} {what}" for address, what in self.core.problems.items()]
-        problems += [
-            f"{address} was refused {count} times: another secret or mesh"
-            for address, count in self._transport.refusals().items()
-        ]
-        return (*self.config.warnings, *self._rotation.problems, *problems)
-
     # Ending.
 
     async def _say_goodbye(self) -> None:
@@ -410,9 +395,3 @@ def check_start(config: Config) -> None:
 def _has_failed(task: asyncio.Task[None]) -> bool:
     """Whether a task ended otherwise than by having nothing left to do."""
     return task.done() and (task.cancelled() or task.exception() is not None)
-
-
-def _remove_lock(lock: FileLock) -> None:
-    """Free the node's lock; its name is never used again."""
-    lock.release()
-    lock.path.unlink(missing_ok=True)

@@ -1,13 +1,16 @@
 """The core's roster as people see it."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from mesh.config import Config
 from mesh.core.mailbox import Mailbox
 from mesh.core.node import Node
 from mesh.core.roster import Seen
 from mesh.driver.clock import now_s
-from mesh.driver.results import RosterEntry
+from mesh.driver.results import RosterEntry, Status
 from mesh.model import MailboxKey, Presence, Verified, fingerprint, fold
+from mesh.store.interface import Counts
 
 _ADDRESS_PREFIX_CHARS = 8
 
@@ -27,6 +30,44 @@ def peer_counts(core: Node) -> dict[str, int]:
         is_live = peer.link is not None and not peer.is_suspect
         counts["live" if is_live else "suspect"] += 1
     return counts
+
+
+def node_status(
+    core: Node,
+    config: Config,
+    *,
+    own: MailboxKey | None,
+    counts: Counts | None,
+    endpoints: tuple[str, ...],
+    drops: Mapping[str, int],
+    problems: tuple[str, ...],
+    refusals: Mapping[str, int],
+) -> Status:
+    """Return how a node and its agent `own` are doing; who refuses whom is named by address."""
+    mailbox = core.mailboxes.get(own) if own else None
+    return Status(
+        instance_id=mailbox.name if mailbox else None,
+        fingerprint=fingerprint(mailbox.key) if mailbox else None,
+        mode=config.mode,
+        mesh=config.mesh,
+        outbox={"queued": counts.queued if counts else 0},
+        inbox={
+            "unread": counts.unread if counts else 0,
+            "history": counts.history if counts else 0,
+        },
+        peers=peer_counts(core),
+        push=config.push,
+        endpoints=endpoints,
+        drops=dict(drops),
+        problems=(
+            *problems,
+            *(f"{address} {what}" for address, what in core.problems.items()),
+            *(
+                f"{address} was refused {count} times: another secret or mesh"
+                for address, count in refusals.items()
+            ),
+        ),
+    )
 
 
 def _entry(core: Node, seen: Seen, mailbox: Mailbox | None, *, is_open: bool) -> RosterEntry:

@@ -106,6 +106,11 @@ class FileLock:
         _unlock(fd)
         os.close(fd)
 
+    def remove(self) -> None:
+        """Let go of the lock and its file; for names that are never used again."""
+        self.release()
+        self.path.unlink(missing_ok=True)
+
     def __enter__(self) -> Self:
         return self
 

@@ -1,0 +1,112 @@
+"""One mailbox as its agent uses it: requests to the core, pages from the store."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from mesh.config import Config
+from mesh.core.events import Draft, Event, Shown, Submit, Token
+from mesh.core.mailbox import Mailbox
+from mesh.core.snapshot import ShownLetter
+from mesh.driver import contents
+from mesh.driver.desk import Desk, Outcome
+from mesh.driver.receipt import Receipt
+from mesh.driver.results import Message, Page, RosterEntry, Status
+from mesh.driver.stores import Stores
+from mesh.driver.transfers import Transfers
+from mesh.model import MailboxKey, Why, parse_address
+from mesh.store.interface import InboxMessage, InboxQuery, Store, StoredReceipt
+
+BATCH_LETTERS = 256
+"""How many messages are accepted or read at once."""
+
+
+class NodeSurface(Protocol):
+    """What an agent needs of its node."""
+
+    desk: Desk
+    stores: Stores
+    transfers: Transfers
+    config: Config
+
+    def post(self, event: Event) -> None: ...
+    def mailbox(self, key: MailboxKey) -> Mailbox: ...
+    def why(self, key: MailboxKey, entry: StoredReceipt) -> Why: ...
+    def files_of(self, key: MailboxKey) -> Path: ...
+    def roster(self, own: MailboxKey | None) -> list[RosterEntry]: ...
+    async def status(self, own: MailboxKey | None) -> Status: ...
+    async def rename(self, key: MailboxKey, name: str) -> None: ...
+
+
+class MailboxHandle:
+    """Requests and reads for one mailbox of a node."""
+
+    def __init__(self, node: NodeSurface, key: MailboxKey) -> None:
+        self.node = node
+        self.key = key
+
+    async def chain_after(self, reply_to: str) -> tuple[bytes, ...]:
+        """Return the hops of an automatic reply: those of the message it answers, and that one."""
+        answered = contents.message_id(reply_to, "reply_to")
+        query = InboxQuery(unread_only=False, message_id=answered, limit=1)
+        page = await self.node.stores.use(self.key, lambda store: store.read(query))
+        earlier = page.messages[0].letter.chain if page.messages else ()
+        return (*earlier, answered)
+
+    def direct(self, to: str, draft: Draft) -> Callable[[Token], Event]:
+        """Return what makes the event that sends a draft to one recipient."""
+        address = parse_address(to)
+        return lambda token: Submit(token, self.key, address, draft)
+
+    def request(self, make: Callable[[Token], Event]) -> asyncio.Future[Outcome]:
+        """Ask the core for something; the future ends with its answer."""
+        self.node.mailbox(self.key)
+        return self.node.desk.request(self.node.post, make)
+
+    async def submit(self, future: asyncio.Future[Outcome]) -> Receipt:
+        """Wait until a message is accepted; cancelling the wait does not take it back."""
+        receipt = await asyncio.shield(future)
+        assert receipt is not None
+        return receipt
+
+    def mark(self, letters: Sequence[ShownLetter]) -> asyncio.Future[Outcome]:
+        """Have letters marked as shown."""
+        return self.request(lambda token: Shown(token, self.key, tuple(letters)))
+
+    async def page(self, query: InboxQuery) -> Page:
+        """Read messages as their reader sees them."""
+        name, files = self.node.mailbox(self.key).name, self.node.files_of(self.key)
+
+        def read(store: Store) -> Page:
+            found = store.read(query)
+            return Page(
+                tuple(contents.to_message(m, own_name=name, files=files) for m in found.messages),
+                found.remaining,
+            )
+
+        return await self.node.stores.use(self.key, read)
+
+    async def unread_batch(self) -> list[tuple[Message, ShownLetter]]:
+        """Read the oldest unread messages, each with the name by which it is marked."""
+        name, files = self.node.mailbox(self.key).name, self.node.files_of(self.key)
+
+        def read(store: Store) -> list[tuple[Message, ShownLetter]]:
+            found = store.read(InboxQuery(limit=BATCH_LETTERS))
+            return [
+                (contents.to_message(m, own_name=name, files=files), _shown(m))
+                for m in found.messages
+            ]
+
+        return await self.node.stores.use(self.key, read)
+
+
+def _shown(message: InboxMessage) -> ShownLetter:
+    letter = message.letter
+    return ShownLetter(
+        letter.author,
+        letter.incarnation,
+        letter.sequence,
+        letter.message_id,
+        letter.body_bytes,
+    )
