@@ -94,6 +94,7 @@ lost_backoff_fraction: Final = 0.1
 lost_backoff_s_min: Final = 2.0
 tended_mailboxes_max: Final = 64
 rescan_interval_s: Final = 2.0
+tend_interval_s: Final = 30.0
 
 # Sockets and discovery.
 link_frames_out_max: Final = 8192

@@ -28,9 +28,12 @@ Outcome = Receipt | None
 class Desk:
     """Implements the engine's `Listener` for the agents of one node."""
 
-    def __init__(self, *, on_link_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, *, on_link_lost: Callable[[], None], on_host_changed: Callable[[], None]
+    ) -> None:
         self.roster_bell = Bell()
         self._on_link_lost = on_link_lost
+        self._on_host_changed = on_host_changed
         self._tokens = itertools.count(1)
         self._closed: MeshError | None = None
         self._open: dict[Token, asyncio.Future[Outcome]] = {}
@@ -118,6 +121,10 @@ class Desk:
     def link_lost(self) -> None:
         """Ask the registry who is still alive."""
         self._on_link_lost()
+
+    def host_changed(self) -> None:
+        """Look for mailboxes without a holder."""
+        self._on_host_changed()
 
 
 def _denial(answer: Denied) -> MeshError:

@@ -17,6 +17,7 @@ from mesh.core.effects import Accepted, Answer, Arrival, Denied, Done, Receipt
 from mesh.core.events import (
     Event,
     LinkLost,
+    LocalNodes,
     Loss,
     PacketReceived,
     Resumed,
@@ -65,6 +66,10 @@ class Listener(Protocol):
 
     def link_lost(self) -> None:
         """A link has ended: the registry should be asked who is still alive."""
+        ...
+
+    def host_changed(self) -> None:
+        """Nodes of this host came or went: mailboxes may be without a holder."""
         ...
 
 
@@ -158,6 +163,8 @@ class Engine:
         while True:
             for event in await discovery.watch():
                 self.post(event)
+                if isinstance(event, LocalNodes):
+                    self._listener.host_changed()
 
     def retire_previous(self) -> None:
         """Understand the current secret only, and end the links that an older one made."""

@@ -167,12 +167,15 @@ class Holding:
         self._look.set()
 
     async def tend(self) -> None:
-        """Hold every mailbox of this host that nobody else holds, until cancelled."""
+        """Hold every mailbox of this host that nobody else holds, until cancelled.
+
+        Whatever may leave one without a holder is noticed (`look`); looking unasked is a backstop.
+        """
         while True:
             for name in await self._stores.run(self._orphans):
                 await self._try_to_tend(name)
             try:
-                async with asyncio.timeout(limits.rescan_interval_s):
+                async with asyncio.timeout(limits.tend_interval_s):
                     await self._look.wait()
             except TimeoutError:
                 continue

@@ -67,7 +67,7 @@ class MeshNode:
         self.config = config
         self.id = NodeId(os.urandom(16))
         self.stores = Stores()
-        self.desk = Desk(on_link_lost=self._look_around)
+        self.desk = Desk(on_link_lost=self._look_around, on_host_changed=self._look_for_mailboxes)
         self.transfers = Transfers(self, config)
         self._dispatch = dispatch
         self._stack = AsyncExitStack()
@@ -353,6 +353,9 @@ class MeshNode:
 
     def _look_around(self) -> None:
         self._registry.rescan()
+        self._look_for_mailboxes()
+
+    def _look_for_mailboxes(self) -> None:
         self.holding.look()
 
     def _names_changed(self) -> None:

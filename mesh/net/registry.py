@@ -154,8 +154,12 @@ class Registry:
             _log.warning("Cannot publish this node in %s: %s.", self._run, error)
 
     def _scan(self, *, is_asked: bool) -> list[Sighted | LocalNodes]:
-        """Read what changed, probe the locks of all, and tell the difference."""
+        """Read what changed, probe the locks of all, and tell the difference.
+
+        That the directory has changed is news by itself: a node may have come and gone meanwhile.
+        """
         before = set(self._known)
+        is_changed = False
         newcomers: list[Sighted | LocalNodes] = []
         try:
             stamp = self._run.stat().st_mtime_ns
@@ -163,6 +167,7 @@ class Registry:
             is_fresh = time.time() - stamp / 1e9 < FRESH_S
             if is_asked or is_fresh or stamp != self._dir_stamp:
                 newcomers = self._read_changed()
+            is_changed = stamp != self._dir_stamp
             self._dir_stamp = stamp
         except OSError as error:
             _log.warning("Cannot read %s: %s.", self._run, error)
@@ -171,7 +176,7 @@ class Registry:
                 del self._stamps[node]
                 self._known.pop(node, None)
         newcomers = [s for s in newcomers if isinstance(s, Sighted) and s.node in self._known]
-        if before != set(self._known) or self._is_first:
+        if before != set(self._known) or is_changed or self._is_first:
             if self._is_first:
                 _remove_orphans(self._run, self._own.node, self._is_held)
             self._is_first = False

@@ -86,7 +86,7 @@ async def test_a_node_that_moves_is_sighted_again():
             b.update(endpoints=["tcp://127.0.0.1:9"])
             a.rescan()
             moved = Sighted(Source.REGISTRY, node(2).curve, ("tcp://127.0.0.1:9",), node(2).node)
-            assert await watch(a) == [moved]
+            assert await watch(a) == [moved, LocalNodes((node(1).node, node(2).node))]
 
 
 async def test_damaged_and_hostile_files_are_ignored_and_removed_once_dead():
