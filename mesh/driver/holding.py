@@ -286,15 +286,20 @@ class Holding:
             try:
                 await self._settle()
             finally:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_SETTLE_TIMEOUT_S):
-                        await self._settle()
-                await self._stores.flush()
-                await self._let_go(key)
-                del self._held[key]
-                self._stores.drop(key)
-                await self._stores.run(lambda: _close(held))
-                self._changed()
+                await self._finish_drop(key, held)
+
+    async def _finish_drop(self, key: MailboxKey, held: Held) -> None:
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_TIMEOUT_S):
+                    await self._settle()
+        finally:  # Before Python 3.11.4 a timeout in a cancelled task ends in CancelledError.
+            await self._stores.flush()
+            await self._let_go(key)
+            del self._held[key]
+            self._stores.drop(key)
+            await self._stores.run(lambda: _close(held))
+            self._changed()
 
     def _finish_rename(self, key: MailboxKey) -> None:
         held = self._held[key]

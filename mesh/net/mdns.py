@@ -298,8 +298,10 @@ class Mdns:
 
 async def _close(responder: AsyncZeroconf) -> None:
     """Say goodbye once, not three times over half a second: nobody relies on it."""
-    with contextlib.suppress(TimeoutError, *_ERRORS):
-        async with asyncio.timeout(GOODBYE_S):
-            await responder.async_unregister_all_services()
-    with contextlib.suppress(*_ERRORS):
-        await responder.async_close()
+    try:
+        with contextlib.suppress(TimeoutError, *_ERRORS):
+            async with asyncio.timeout(GOODBYE_S):
+                await responder.async_unregister_all_services()
+    finally:  # Before Python 3.11.4 a timeout in a cancelled task ends in CancelledError.
+        with contextlib.suppress(*_ERRORS):
+            await responder.async_close()

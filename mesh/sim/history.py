@@ -267,7 +267,9 @@ class History:
     def _shown(self, disk: Disk, change: SettleShown) -> None:
         recipient = self.disks[change.recipient]
         kept = recipient.contents.inbox.get(change.message_id)
-        is_shown = kept.is_shown if kept else change.message_id in recipient.received_before
+        # It may have been shown by a database that is lost, and have come again since.
+        was_received = change.message_id in recipient.received_before
+        is_shown = was_received or (kept is not None and kept.is_shown)
         sending = self.sendings[change.message_id]
         self._check(
             is_shown and sending.author == disk.key, "reported as shown, but is not", sending
