@@ -135,8 +135,13 @@ class _Scenario:
         timeline, history = self.world.timeline, self.world.history
         started_at, step_s = timeline.now, 1.0
         history.note("mended")
+        look_at = started_at + limits.tend_interval_s
         while timeline.now < started_at + quiet_s_max:
             timeline.run_until(timeline.now + step_s)
+            if timeline.now >= look_at:  # The backstop of every node: look unasked.
+                look_at += limits.tend_interval_s
+                for host in self.world.hosts:
+                    self.world.rescan(host)
             if not history.unsettled() and self._is_quiet():
                 return timeline.now - started_at
         left = history.unsettled() or ["a process that never comes to rest"]

@@ -31,7 +31,7 @@ class Trouble:
                 watch = group.create_task(self._watch())
                 yield session
                 watch.cancel()
-        except* mesh.StoreError as errors:
+        except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
     async def _watch(self) -> None:
