@@ -125,7 +125,6 @@ share_roots_max: Final = 64
 
 # The driver.
 tick_events_max: Final = 512
-transmit_letters_max: Final = 1024
 
 # Control: commands that act through the session of another process of this host.
 control_line_bytes_max: Final = 16 * MIB

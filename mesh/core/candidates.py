@@ -28,7 +28,6 @@ class Candidate:
     curve: CurveKey | None
     endpoints: tuple[str, ...]
     source: Source
-    sighted_at: float
     node: NodeId | None = None
     attempts: dict[LinkId, str] = field(default_factory=dict)
     next_endpoint: int = 0
@@ -64,11 +63,10 @@ class Candidates:
         if known is None:
             if not self._has_room(event.source, now):
                 return
-            known = Candidate(id_, event.curve, endpoints, event.source, now, event.node)
+            known = Candidate(id_, event.curve, endpoints, event.source, event.node)
             self._all[id_] = known
             self._agenda.set(DialDue(id_), now + self._first_delay_s(event))
             return
-        known.sighted_at = now
         is_hint = event.source in HINTS
         if is_hint:
             # Members say what they like: it may add to what is known, never replace it.

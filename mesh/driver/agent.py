@@ -131,16 +131,12 @@ class Agent:
         Raises:
             TimeoutError: no reply came in time; the question stays sent, a late reply unread.
         """
-        with self._node.desk.arrival_bell(self._key).listen() as ear:
-            receipt = await self.send(to, content, data=data)
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    page = await self.read(peek=True)
-                    reply = next((m for m in page.messages if m.reply_to == receipt.id), None)
-                    if reply is not None:
-                        await self.mark_shown([reply])
-                        return reply
-                    await ear.wait()
+        receipt = await self.send(to, content, data=data)
+        reply = await self.await_reply(receipt.id, timeout_s=timeout_s)
+        if reply is None:
+            raise TimeoutError
+        await self.mark_shown([reply])
+        return reply
 
     async def await_reply(self, message_id: str, *, timeout_s: float) -> Message | None:
         """Return the first unread reply to a message of ours, still unread; None if none came."""

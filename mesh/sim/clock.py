@@ -45,7 +45,6 @@ class HostClocks:
         self._booted_at = 0.0
         self._boots = 1
         self._ahead_s = 0.0
-        self.has_jumped = False
 
     def wall_ms(self) -> int:
         """Return the Unix time in milliseconds."""
@@ -68,4 +67,3 @@ class HostClocks:
     def jump(self, by_s: float) -> None:
         """Set the wall clock to another time."""
         self._ahead_s += by_s
-        self.has_jumped = True

@@ -144,14 +144,6 @@ class Network:
                 continue
             self._tell(direction, direction.cut_at + told_s)
 
-    def between(self, pair: tuple[int, int]) -> list[Connection]:
-        """Return the open links from one host to another."""
-        return [
-            c
-            for c in self.connections.values()
-            if {c.ways[0].source.host_number, c.ways[0].target.host_number} == set(pair)
-        ]
-
     def heal(self, pairs: set[tuple[int, int]]) -> None:
         """Let blocked directions flow again."""
         self.blocked -= pairs
