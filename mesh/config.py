@@ -8,35 +8,33 @@ was meant could put a node on the wrong mesh, or an open one on the LAN.
 
 import ipaddress
 import os
-import re
-import stat
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Self
 
 from mesh import limits
-from mesh.errors import ConfigError, UsageError, WeakSecretError
+from mesh.errors import ConfigError, UsageError
 from mesh.model import check_name, has_name_form
+from mesh.secret import check_secret, read_secret
+from mesh.settings import (
+    PORT_MAX,
+    absolute,
+    check_bind,
+    parse_peer,
+    parse_port,
+    parse_size,
+    parse_switch,
+    split,
+)
 
 PORT: Final = 47600
 """Where the first node of a host listens, and where a static peer without a port is looked for."""
-PORT_MAX: Final = 65535
 
 Mode = Literal["open", "secret"]
 
 PUSH_MODES: Final = ("auto", "inbox", "channel", "off")
 COMMAND_POLICIES: Final = ("off", "allowlist", "any")
-_SWITCH: Final = {"1": True, "on": True, "true": True, "0": False, "off": False, "false": False}
-_PLACEHOLDER: Final = re.compile(
-    r"changeme|secret|password|your-secret-key-here|your-team-secret-here|your-secret-here"
-    r"|change-me-to-something-secure|\$env:\w+|\$ipc_\w+|\{env:\w+\}|%\w+%|.*\$\{.*\}.*",
-    re.IGNORECASE | re.DOTALL,
-)
-# Upper case only: a true secret may begin with a dollar sign.
-_UNEXPANDED: Final = re.compile(r"\$[A-Z_][A-Z0-9_]*")
-_HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
-_NUMERIC_HOST: Final = re.compile(r"[0-9.]+\Z")
 
 
 def _default_home() -> Path:
@@ -108,7 +106,7 @@ class Config:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "home", _absolute(self.home, "IPC_HOME"))
+        put(self, "home", absolute(self.home, "IPC_HOME"))
         if self.secret is not None:
             put(self, "secret", check_secret(self.secret, "IPC_SHARED_SECRET"))
         if self.previous_secret is not None:
@@ -121,7 +119,7 @@ class Config:
         if not 0 <= self.port <= PORT_MAX:
             raise ConfigError(f"IPC_PORT must be a number from 0 to {PORT_MAX}, not {self.port}.")
         if self.bind is not None:
-            put(self, "bind", _check_bind(self.bind))
+            put(self, "bind", check_bind(self.bind))
         if self.file_bytes_max < limits.file_bytes_max:
             raise ConfigError(f"IPC_FILE_BYTES_MAX must be at least {limits.file_bytes_max}.")
         _check_choice(self.push, "IPC_PUSH", PUSH_MODES)
@@ -198,97 +196,31 @@ class Config:
             ConfigError: any other variable, or the secret's file, is wrong.
         """
         read = {name: text.strip() for name, text in environ.items() if name.startswith("IPC_")}
-        home = _absolute(Path(read.get("IPC_HOME") or _default_home()), "IPC_HOME")
+        home = absolute(Path(read.get("IPC_HOME") or _default_home()), "IPC_HOME")
         roots = read.get("IPC_SHARE_ROOTS")
         config = cls(
             home=home,
-            secret=_read_secret(read, home),
+            secret=read_secret(read, home),
             previous_secret=read.get("IPC_SHARED_SECRET_PREVIOUS") or None,
             mesh=read.get("IPC_MESH") or "default",
             instance_id=read.get("IPC_INSTANCE_ID") or None,
-            peers=_split(read.get("IPC_PEERS", ""), ","),
-            port=_parse_port(read.get("IPC_PORT") or str(PORT), "IPC_PORT"),
+            peers=split(read.get("IPC_PEERS", ""), ","),
+            port=parse_port(read.get("IPC_PORT") or str(PORT), "IPC_PORT"),
             bind=read.get("IPC_BIND") or None,
-            is_open_allowed=_parse_switch(read.get("IPC_OPEN") or "0", "IPC_OPEN"),
-            mdns=_parse_switch(read.get("IPC_MDNS") or "on", "IPC_MDNS"),
+            is_open_allowed=parse_switch(read.get("IPC_OPEN") or "0", "IPC_OPEN"),
+            mdns=parse_switch(read.get("IPC_MDNS") or "on", "IPC_MDNS"),
             push=(read.get("IPC_PUSH") or "auto").lower(),
             share_command=(read.get("IPC_SHARE_COMMAND") or "allowlist").lower(),
-            file_bytes_max=_parse_size(read, "IPC_FILE_BYTES_MAX", limits.streamed_file_bytes_max),
-            files_bytes_per_author_max=_parse_size(
+            file_bytes_max=parse_size(read, "IPC_FILE_BYTES_MAX", limits.streamed_file_bytes_max),
+            files_bytes_per_author_max=parse_size(
                 read, "IPC_FILES_QUOTA", limits.files_bytes_per_author_max
             ),
-            share_roots=tuple(map(Path, _split(roots, os.pathsep))) if roots else None,
+            share_roots=tuple(map(Path, split(roots, os.pathsep))) if roots else None,
         )
         if wipe:
             environ.pop("IPC_SHARED_SECRET", None)
             environ.pop("IPC_SHARED_SECRET_PREVIOUS", None)
         return config
-
-
-def check_secret(text: str, source: str) -> str:
-    """Return the secret without surrounding white space; `source` is what an error names.
-
-    Raises:
-        WeakSecretError: empty, too short or a placeholder.
-        ConfigError: too long, or not Unicode text.
-    """
-    secret = text.strip()
-    if not secret:
-        raise WeakSecretError(
-            f"{source} is empty; make a secret with `mesh secret new`, or unset it for open mode."
-        )
-    if len(secret.encode(errors="surrogatepass")) > limits.secret_bytes_max:
-        raise ConfigError(f"{source} is longer than {limits.secret_bytes_max} bytes.")
-    if any("\ud800" <= character <= "\udfff" for character in secret):
-        raise ConfigError(f"{source} is not valid UTF-8.")
-    if _PLACEHOLDER.fullmatch(secret) or _UNEXPANDED.fullmatch(secret):
-        raise WeakSecretError(
-            f"{source} is a placeholder, not a secret; make one with `mesh secret new`."
-        )
-    if len(secret) < limits.secret_chars_min:
-        raise WeakSecretError(
-            f"{source} has fewer than {limits.secret_chars_min} characters; "
-            "make a secret with `mesh secret new`."
-        )
-    return secret
-
-
-def parse_peer(text: str, default_port: int) -> tuple[str, int]:
-    """Read `host`, `host:port`, `v6`, `[v6]` or `[v6%scope]:port` into (host, port).
-
-    Raises:
-        ConfigError: malformed, or an address nobody can be dialled at.
-    """
-    peer = text.strip().removeprefix("tcp://")
-    bracketed = re.fullmatch(r"\[([^\[\]]+)\](?::(.*))?", peer)
-    if bracketed:
-        host, port = bracketed[1], bracketed[2]
-        if ":" not in host:
-            raise ConfigError(f"IPC_PEERS has {text!r}; brackets are for IPv6 addresses.")
-    elif peer.count(":") > 1:
-        host, port = peer, None
-    else:
-        host, mark, port_text = peer.partition(":")
-        port = port_text if mark else None
-    _check_peer_host(host, text)
-    number = (
-        default_port if port is None else _parse_port(port, f"The port of {text!r} in IPC_PEERS")
-    )
-    if number == 0:
-        raise ConfigError(f"IPC_PEERS has {text!r}; a peer cannot listen on port 0.")
-    return host, number
-
-
-def _check_peer_host(host: str, peer: str) -> None:
-    if ":" in host or _NUMERIC_HOST.match(host):
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError as exc:
-            raise ConfigError(f"IPC_PEERS has {peer!r}, which is no valid address.") from exc
-        if address.is_unspecified or address.is_multicast:
-            raise ConfigError(f"IPC_PEERS has {peer!r}, an address that nobody can be dialled at.")
-    elif len(host) > 253 or not all(map(_HOST_LABEL.match, host.removesuffix(".").split("."))):
-        raise ConfigError(f"IPC_PEERS has {peer!r}, which is not of the form host or host:port.")
 
 
 def _check_peers(peers: tuple[str, ...]) -> tuple[str, ...]:
@@ -304,7 +236,7 @@ def _check_peers(peers: tuple[str, ...]) -> tuple[str, ...]:
 def _check_roots(roots: tuple[Path, ...]) -> tuple[Path, ...]:
     if len(roots) > limits.share_roots_max:
         raise ConfigError(f"IPC_SHARE_ROOTS has more than {limits.share_roots_max} directories.")
-    return tuple(_absolute(root, "IPC_SHARE_ROOTS") for root in roots)
+    return tuple(absolute(root, "IPC_SHARE_ROOTS") for root in roots)
 
 
 def _check_names(*, mesh: str, instance_id: str | None) -> None:
@@ -320,98 +252,6 @@ def _check_names(*, mesh: str, instance_id: str | None) -> None:
             raise ConfigError(f"IPC_INSTANCE_ID is {instance_id[:80]!r}. {exc}") from exc
 
 
-def _check_bind(text: str) -> str:
-    bare = text.strip().removeprefix("[").removesuffix("]")
-    if bare == "*":
-        return bare
-    if bare.lower() == "localhost":
-        return "127.0.0.1"
-    try:
-        address = ipaddress.ip_address(bare)
-    except ValueError as exc:
-        raise ConfigError(
-            f"IPC_BIND must be an address of this machine, localhost or *, not {text[:80]!r}."
-        ) from exc
-    if address.is_multicast:
-        raise ConfigError(f"IPC_BIND is {bare}, a multicast address, which cannot be listened on.")
-    return bare
-
-
 def _check_choice(value: str, variable: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigError(f"{variable} must be one of {', '.join(choices)}, not {value[:80]!r}.")
-
-
-def _parse_switch(text: str, variable: str) -> bool:
-    if text.lower() not in _SWITCH:
-        raise ConfigError(f"{variable} must be on or off, not {text[:80]!r}.")
-    return _SWITCH[text.lower()]
-
-
-def _parse_size(read: Mapping[str, str], variable: str, default: int) -> int:
-    text = read.get(variable) or str(default)
-    if not re.fullmatch(r"[0-9]{1,15}", text):
-        raise ConfigError(f"{variable} must be a number of bytes, not {text[:80]!r}.")
-    return int(text)
-
-
-def _parse_port(text: str, variable: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > PORT_MAX:
-        raise ConfigError(f"{variable} must be a number from 0 to {PORT_MAX}, not {text[:80]!r}.")
-    return int(text)
-
-
-def _split(text: str, separator: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(separator) if part.strip())
-
-
-def _absolute(path: Path, variable: str) -> Path:
-    if "\0" in str(path):
-        raise ConfigError(f"{variable} has a NUL character in a path.")
-    try:
-        return Path(path).expanduser().absolute()
-    except RuntimeError as exc:
-        raise ConfigError(f"{variable} is {str(path)!r}, but that user has no home.") from exc
-
-
-def _read_secret(read: Mapping[str, str], home: Path) -> str | None:
-    """Return the secret by order of precedence; None is open mode."""
-    if "IPC_SHARED_SECRET" in read:
-        return check_secret(read["IPC_SHARED_SECRET"], "IPC_SHARED_SECRET")
-    named = read.get("IPC_SHARED_SECRET_FILE")
-    if named:
-        path = _absolute(Path(named), "IPC_SHARED_SECRET_FILE")
-        text = _read_secret_file(path, "IPC_SHARED_SECRET_FILE")
-        if text is None:
-            raise ConfigError(f"IPC_SHARED_SECRET_FILE names {path}, which does not exist.")
-        return check_secret(text, f"IPC_SHARED_SECRET_FILE {path}")
-    path = home / "secret"
-    text = _read_secret_file(path, "IPC_HOME")
-    return None if text is None else check_secret(text, f"The secret of IPC_HOME in {path}")
-
-
-def _read_secret_file(path: Path, variable: str) -> str | None:
-    """Read a file that only its owner, us, can read; None if there is none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        try:
-            # Checked on the opened file, so that it cannot be exchanged in between.
-            _check_private(os.fstat(descriptor), f"{variable}: {path}", path)
-            return os.read(descriptor, limits.secret_bytes_max + 1).decode("utf-8-sig")
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise ConfigError(f"{variable}: {path} cannot be read ({exc.strerror}).") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{variable}: {path} is not valid UTF-8.") from exc
-
-
-def _check_private(status: os.stat_result, what: str, path: Path) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"{what} is not a regular file.")
-    if os.name == "posix" and status.st_uid != os.geteuid():
-        raise ConfigError(f"{what} belongs to another user; make a copy of your own.")
-    if os.name == "posix" and status.st_mode & 0o077:
-        raise ConfigError(f"{what} can be read by others; run `chmod 600 {path}`.")

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from mesh import limits
-from mesh.config import PORT, Config, check_secret, parse_peer
+from mesh.config import PORT, Config
 from mesh.errors import ConfigError, WeakSecretError
+from mesh.secret import check_secret
+from mesh.settings import parse_peer
 
 STRONG = "correct-horse-battery-staple"
 
