@@ -169,6 +169,11 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """This machine has other addresses now: links may be dead though nothing says so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The node is about to end: say goodbye."""
 
@@ -192,6 +197,7 @@ Event = (
     | Rename
     | Trust
     | Resumed
+    | Moved
     | Stopping
     | Timeout
     | FileEvent

@@ -30,6 +30,7 @@ from mesh.core.events import (
     LocalNodes,
     MailboxReleased,
     MailboxTaken,
+    Moved,
     PacketReceived,
     ProfileChanged,
     Rename,
@@ -168,7 +169,7 @@ class Node:
                 self._request(event, now, out)
             case MailboxTaken() | MailboxReleased() | ProfileChanged():
                 self._mailbox(event, now, out)
-            case Sighted() | LocalNodes() | LinkLost() | Resumed() | Stopping():
+            case Sighted() | LocalNodes() | LinkLost() | Resumed() | Moved() | Stopping():
                 self._surroundings(event, now, out)
             case FileFound() | ChunkKept() | FileEnded() | ChunkSent() | SpoolLost():
                 self._file(event, now, out)
@@ -249,7 +250,7 @@ class Node:
 
     def _surroundings(
         self,
-        event: Sighted | LocalNodes | LinkLost | Resumed | Stopping,
+        event: Sighted | LocalNodes | LinkLost | Resumed | Moved | Stopping,
         now: float,
         out: EffectsDraft,
     ) -> None:
@@ -260,7 +261,7 @@ class Node:
                 self._changed(self._links.local_nodes(event, now, out), now, out)
             case LinkLost():
                 self._changed(self._links.lost(event, now, out), now, out)
-            case Resumed():
+            case Resumed() | Moved():
                 self._links.resumed(now, out)
             case Stopping():
                 self._links.tell(Leave(), out)

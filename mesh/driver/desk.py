@@ -29,11 +29,16 @@ class Desk:
     """Implements the engine's `Listener` for the agents of one node."""
 
     def __init__(
-        self, *, on_link_lost: Callable[[], None], on_host_changed: Callable[[], None]
+        self,
+        *,
+        on_link_lost: Callable[[], None],
+        on_host_changed: Callable[[], None],
+        on_moved: Callable[[], None],
     ) -> None:
         self.roster_bell = Bell()
         self._on_link_lost = on_link_lost
         self._on_host_changed = on_host_changed
+        self._on_moved = on_moved
         self._tokens = itertools.count(1)
         self._closed: MeshError | None = None
         self._open: dict[Token, asyncio.Future[Outcome]] = {}
@@ -125,6 +130,10 @@ class Desk:
     def host_changed(self) -> None:
         """Look for mailboxes without a holder."""
         self._on_host_changed()
+
+    def moved(self) -> None:
+        """Look for everybody again, and tell others where we are now."""
+        self._on_moved()
 
 
 def _denial(answer: Denied) -> MeshError:

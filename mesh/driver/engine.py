@@ -19,6 +19,7 @@ from mesh.core.events import (
     LinkLost,
     LocalNodes,
     Loss,
+    Moved,
     PacketReceived,
     Resumed,
     Timeout,
@@ -70,6 +71,10 @@ class Listener(Protocol):
 
     def host_changed(self) -> None:
         """Nodes of this host came or went: mailboxes may be without a holder."""
+        ...
+
+    def moved(self) -> None:
+        """The network around this machine may be another: all should be looked for again."""
         ...
 
 
@@ -143,6 +148,7 @@ class Engine:
                 due_at = await self._sleep()
                 if watch.has_slept(due_at=due_at):
                     self.post(Resumed())
+                    self._listener.moved()
             await self._tick()
 
     async def listen(self) -> None:
@@ -165,6 +171,8 @@ class Engine:
                 self.post(event)
                 if isinstance(event, LocalNodes):
                     self._listener.host_changed()
+                elif isinstance(event, Moved):
+                    self._listener.moved()
 
     def retire_previous(self) -> None:
         """Understand the current secret only, and end the links that an older one made."""

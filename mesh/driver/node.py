@@ -27,21 +27,21 @@ from mesh.driver.clock import now_s, wall_ms
 from mesh.driver.contents import Options
 from mesh.driver.control import Answer, ControlServer
 from mesh.driver.desk import Desk
+from mesh.driver.door import Door
 from mesh.driver.engine import Engine
 from mesh.driver.holding import Holding
 from mesh.driver.outbound import Outbound
 from mesh.driver.recovery import DiskWatch
 from mesh.driver.results import JsonObject, RosterEntry, Status
 from mesh.driver.rotation import Rotation
+from mesh.driver.sources import enter_sources
 from mesh.driver.stores import Stores
 from mesh.driver.transfers import Transfers
-from mesh.errors import StoreError, TransportError
+from mesh.errors import StoreError
 from mesh.model import Kind, LinkId, MailboxKey, NodeId, State, Why
 from mesh.net.addresses import is_on_loopback, told_by_member
 from mesh.net.interface import Discovery
-from mesh.net.mdns import Mdns
 from mesh.net.registry import LocalNode, Registry, lock_path
-from mesh.net.static import StaticPeers
 from mesh.net.zmq_transport import Keys, ZmqTransport
 from mesh.packet import Greeting, Packet
 from mesh.store.home import Home
@@ -50,7 +50,6 @@ from mesh.store.locks import FileLock, is_held
 from mesh.wire.keys import MeshKeys
 
 _log = logging.getLogger(__name__)
-_DOOR_RETRY_S = 5.0
 _GOODBYE_S = 0.05
 _FINISH_S = 0.5
 
@@ -67,7 +66,11 @@ class MeshNode:
         self.config = config
         self.id = NodeId(os.urandom(16))
         self.stores = Stores()
-        self.desk = Desk(on_link_lost=self._look_around, on_host_changed=self._look_for_mailboxes)
+        self.desk = Desk(
+            on_link_lost=self._look_around,
+            on_host_changed=self._look_for_mailboxes,
+            on_moved=self._look_everywhere,
+        )
         self.transfers = Transfers(self, config)
         self._dispatch = dispatch
         self._stack = AsyncExitStack()
@@ -232,7 +235,8 @@ class MeshNode:
         await stack.enter_async_context(self.transfers)
         self._engine = self._new_engine(mesh_keys, greeting)
         await self._enter_registry(home)
-        self._discoveries = [self._registry, *await self._enter_others()]
+        others = await enter_sources(stack, config, self._transport)
+        self._discoveries = [self._registry, *others]
 
     def _open_home(self) -> Home:
         check_start(self.config)
@@ -298,24 +302,6 @@ class MeshNode:
         registry = Registry(home.run, own=own, is_held=is_held)
         self._registry = await self._stack.enter_async_context(registry)
 
-    async def _enter_others(self) -> list[Discovery]:
-        found: list[Discovery] = []
-        config = self.config
-        if config.peer_addresses:
-            found.append(await self._stack.enter_async_context(StaticPeers(config.peer_addresses)))
-        if config.mdns:
-            mdns = Mdns(
-                curve=self._transport.curve,
-                port=self._transport.port,
-                hosts=[config.listen_host],
-                version=PROTOCOL_VERSION,
-                mode=config.mode[0],
-                random=os.urandom,
-                advertise=config.advertises,
-            )
-            found.append(await self._stack.enter_async_context(mdns))
-        return found
-
     # Running.
 
     def _work(self) -> list[Coroutine[None, None, None]]:
@@ -332,28 +318,23 @@ class MeshNode:
         if self.config.tends:
             work.append(self.holding.tend())
             if self.config.port:
-                work.append(self._keep_door())
+                door = Door(self._transport, host=self.config.listen_host, port=self.config.port)
+                work.append(door.keep())
         return work
 
     def _retire_previous(self) -> None:
         self._transport.accept_only([keys.client.public for keys in self._rotation.keys])
         self._engine.retire_previous()
 
-    async def _keep_door(self) -> None:
-        """Listen on the host's well-known port as soon as it is free."""
-        while True:
-            try:
-                is_open = self._transport.open_door(self.config.port, self.config.listen_host)
-            except TransportError as exc:
-                _log.warning("cannot listen on port %d: %s", self.config.port, exc)
-                return
-            if is_open:
-                return
-            await asyncio.sleep(_DOOR_RETRY_S)
-
     def _look_around(self) -> None:
         self._registry.rescan()
         self._look_for_mailboxes()
+
+    def _look_everywhere(self) -> None:
+        self._transport.find_endpoints()
+        self._registry.update(endpoints=self._transport.endpoints)
+        for discovery in self._discoveries:
+            discovery.rescan()
 
     def _look_for_mailboxes(self) -> None:
         self.holding.look()

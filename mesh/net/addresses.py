@@ -18,20 +18,33 @@ from mesh import limits
 WILDCARDS: Final = frozenset({"*", "0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 LOOPBACK: Final = "127.0.0.1"
 _SHARED: Final = ipaddress.ip_network("100.64.0.0/10")
+_VIRTUAL: Final = re.compile(
+    r"docker|br-|veth|virbr|vmnet|vboxnet|lxcbr|lxdbr|incusbr|podman|cni|flannel|cali|vEthernet",
+    re.IGNORECASE,
+)
 _TCP: Final = re.compile(r"tcp://(?:\[([^\]]+)\]|([^:\[\]]+)):([0-9]{1,5})\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class LocalAddress:
-    """One address of one interface; `scope` is set for link-local IPv6."""
+    """One address of one interface; `scope` is set for link-local IPv6.
+
+    The first `prefix` bits name its network.
+    """
 
     host: str
     interface: str
     scope: str = ""
+    prefix: int = 0
 
     @property
     def is_loopback(self) -> bool:
         return ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether its interface most likely leads to containers or guests of this machine."""
+        return _VIRTUAL.match(self.interface) is not None
 
     @property
     def is_scoped(self) -> bool:
@@ -44,26 +57,56 @@ def local_addresses() -> tuple[LocalAddress, ...]:
     found: list[LocalAddress] = []
     for adapter in ifaddr.get_adapters():
         for ip in adapter.ips:
-            if isinstance(ip.ip, str):
-                found.append(LocalAddress(ip.ip, adapter.nice_name))
-            else:
-                host, _flow, scope = ip.ip
-                found.append(LocalAddress(host, adapter.nice_name, str(scope) if scope else ""))
+            host, _flow, scope = (ip.ip, 0, 0) if isinstance(ip.ip, str) else ip.ip
+            name, prefix = adapter.nice_name, ip.network_prefix
+            found.append(LocalAddress(host, name, str(scope) if scope else "", prefix))
     return tuple(found)
 
 
-def published_hosts(addresses: Sequence[LocalAddress]) -> tuple[str, ...]:
-    """Return what a node bound to all interfaces tells others, IPv4 first.
+def outward(addresses: Iterable[LocalAddress]) -> list[LocalAddress]:
+    """Return those of our addresses by which others may reach us.
 
     Link-local IPv6 is of use only when there is nothing better, loopback when there is nothing.
     """
     usable = [a for a in addresses if not ipaddress.ip_address(a.host).is_unspecified]
     best = [a for a in usable if not a.is_loopback and not a.is_scoped]
     linked = [a for a in usable if a.is_scoped]
-    chosen = best or linked or [a for a in usable if a.is_loopback]
-    ordered = sorted(chosen, key=lambda a: ipaddress.ip_address(a.host).version)
+    return best or linked or [a for a in usable if a.is_loopback]
+
+
+def published_hosts(addresses: Sequence[LocalAddress]) -> tuple[str, ...]:
+    """Return what a node bound to all interfaces tells others, IPv4 first.
+
+    Networks that live within this machine come last: with many interfaces not all can be told.
+    """
+    ordered = sorted(
+        outward(addresses),
+        key=lambda a: (a.is_virtual, ipaddress.ip_address(a.host).version),
+    )
     hosts = dict.fromkeys(f"{a.host}%{a.scope}" if a.scope else a.host for a in ordered)
     return tuple(hosts)[: limits.endpoints_per_node_max - 2] or (LOOPBACK,)
+
+
+def nearest_first(hosts: Iterable[str], addresses: Sequence[LocalAddress]) -> list[str]:
+    """Sort the addresses of another node: those of a network that we are in come first.
+
+    Those that are our own come last: most likely both machines have a network of that number to
+    themselves (Docker's), and we would meet ourselves.
+    """
+    own = {ipaddress.ip_address(a.host) for a in addresses}
+    networks = [
+        ipaddress.ip_network((a.host, a.prefix), strict=False)
+        for a in addresses
+        if a.prefix and not a.is_virtual
+    ]
+
+    def distance(host: str) -> int:
+        address = ipaddress.ip_address(host.partition("%")[0])
+        if address in own:
+            return 2
+        return 0 if any(address in network for network in networks) else 1
+
+    return sorted(hosts, key=distance)
 
 
 def tcp_endpoint(host: str, port: int) -> str:

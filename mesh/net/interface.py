@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from mesh.core.events import LocalNodes, Loss, Sighted
+from mesh.core.events import LocalNodes, Loss, Moved, Sighted
 from mesh.model import CurveKey, LinkId
 
 
@@ -89,15 +89,19 @@ class Transport(Protocol):
     ) -> None: ...
 
 
-class Discovery(Protocol):
-    """One source of sightings."""
+News = Sighted | LocalNodes | Moved
+"""What a source can report."""
 
-    async def watch(self) -> list[Sighted | LocalNodes]:
+
+class Discovery(Protocol):
+    """One source of sightings, or of other news about where this node is."""
+
+    async def watch(self) -> list[News]:
         """Wait for news and return it. Never ends by itself; trouble is logged, not raised."""
         ...
 
     def rescan(self) -> None:
-        """Look again now (a link was lost, the process was asleep)."""
+        """Look again now (a link was lost, the process was asleep, the network is another)."""
         ...
 
     async def __aenter__(self) -> Self: ...

@@ -6,7 +6,7 @@ Everything heard is untrusted: anybody on the network can announce, redirect and
 So candidates are capped, looked up at a bounded rate, withdrawals are ignored, and only private
 addresses are reported.
 
-zeroconf binds its sockets once; `_keep` therefore looks for changed interfaces and tells it.
+zeroconf binds its sockets once; on a `rescan` it is therefore told of interfaces that have changed.
 Everything runs in one supervised task: multicast may be missing or break at any time, which costs
 one line in the log and a retry, never the node.
 """
@@ -23,16 +23,18 @@ import zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from mesh import limits
-from mesh.core.events import LocalNodes, Sighted, Source
+from mesh.core.events import Sighted, Source
 from mesh.model import CurveKey
 from mesh.net.addresses import (
     LOOPBACK,
     WILDCARDS,
     is_dialable,
     local_addresses,
+    nearest_first,
     published_hosts,
     tcp_endpoint,
 )
+from mesh.net.interface import News
 
 SERVICE: Final = "_claude-ipc._tcp.local."
 LABEL_BYTES: Final = 8
@@ -89,16 +91,17 @@ class Mdns:
         self._name = f"{random(LABEL_BYTES).hex()}.{SERVICE}"
         self._server = f"{random(LABEL_BYTES).hex()}.local."
         self._is_loopback = False
-        self._news: list[Sighted | LocalNodes] = []
+        self._news: list[News] = []
         self._wake = asyncio.Event()
         self._look = asyncio.Event()
+        self._moved = asyncio.Event()
         self._due: dict[str, float] = {}
         self._looked_at: dict[str, float] = {}
         self._has_warned = False
         self._tasks = asyncio.TaskGroup()
         self._supervisor: asyncio.Task[None] | None = None
 
-    async def watch(self) -> list[Sighted | LocalNodes]:
+    async def watch(self) -> list[News]:
         """Wait for sightings and return them."""
         while not self._news:
             self._wake.clear()
@@ -107,11 +110,12 @@ class Mdns:
         return news
 
     def rescan(self) -> None:
-        """Look all candidates up again, from the cache where it still knows them."""
+        """Follow changed interfaces, and look all candidates up again where that was long ago."""
         now = asyncio.get_running_loop().time()
         for name, looked_at in self._looked_at.items():
             self._due[name] = max(now, looked_at + LOOKUP_INTERVAL_S)
         self._look.set()
+        self._moved.set()
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -140,11 +144,14 @@ class Mdns:
                 level = logging.DEBUG if self._has_warned else logging.WARNING
                 self._has_warned = True
                 _log.log(level, "No multicast discovery for now: %s.", trouble.exceptions[0])
-            await asyncio.sleep(retry_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(retry_s):
+                    await self._moved.wait()
             retry_s = min(retry_s * 2, RETRY_S_MAX)
 
     async def _run(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
+            self._moved.clear()
             responder = self._open()
             stack.push_async_callback(_close, responder)
             await responder.zeroconf.async_wait_for_start()
@@ -177,16 +184,15 @@ class Mdns:
 
     async def _keep(self, responder: AsyncZeroconf) -> None:
         """Announce this node and follow the interfaces as they come and go."""
-        loop = asyncio.get_running_loop()
         hosts = self._published_hosts()
         if self._advertise:
             await responder.async_register_service(
                 self._service(hosts), cooperating_responders=True
             )
         while True:
-            await asyncio.sleep(limits.interface_scan_interval_s)
-            addresses = await loop.run_in_executor(None, local_addresses)
-            current = published_hosts(addresses) if self._is_wildcard else self._hosts
+            await self._moved.wait()
+            self._moved.clear()
+            current = self._published_hosts()
             if current == hosts:
                 continue
             hosts = current
@@ -290,7 +296,8 @@ class Mdns:
             for host in service.parsed_scoped_addresses()
             if is_dialable(host, is_loopback_allowed=self._is_loopback)
         ]
-        endpoints = tuple(tcp_endpoint(host, service.port) for host in dict.fromkeys(hosts))
+        nearest = nearest_first(dict.fromkeys(hosts), local_addresses())
+        endpoints = tuple(tcp_endpoint(host, service.port) for host in nearest)
         if curve == self._curve or not endpoints:
             return None
         return Sighted(Source.MDNS, curve, endpoints[: limits.endpoints_per_node_max])

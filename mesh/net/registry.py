@@ -23,6 +23,7 @@ from typing import Final, Self
 from mesh import limits
 from mesh.core.events import LocalNodes, Sighted, Source
 from mesh.model import CurveKey, NodeId
+from mesh.net.interface import News
 
 FRESH_S: Final = 3.0
 ORPHAN_AGE_S: Final = 60.0
@@ -91,7 +92,7 @@ class Registry:
         self._wake = asyncio.Event()
         self._wake.set()
 
-    async def watch(self) -> list[Sighted | LocalNodes]:
+    async def watch(self) -> list[News]:
         """Wait for newcomers or deaths among the nodes of our mesh on this host."""
         while True:
             with contextlib.suppress(TimeoutError):
@@ -153,14 +154,14 @@ class Registry:
         except OSError as error:
             _log.warning("Cannot publish this node in %s: %s.", self._run, error)
 
-    def _scan(self, *, is_asked: bool) -> list[Sighted | LocalNodes]:
+    def _scan(self, *, is_asked: bool) -> list[News]:
         """Read what changed, probe the locks of all, and tell the difference.
 
         That the directory has changed is news by itself: a node may have come and gone meanwhile.
         """
         before = set(self._known)
         is_changed = False
-        newcomers: list[Sighted | LocalNodes] = []
+        newcomers: list[News] = []
         try:
             stamp = self._run.stat().st_mtime_ns
             # A file system counts time in steps: a directory that has just changed may do so again.
@@ -183,9 +184,9 @@ class Registry:
             return [*newcomers, LocalNodes((self._own.node, *self._known))]
         return newcomers
 
-    def _read_changed(self) -> list[Sighted | LocalNodes]:
+    def _read_changed(self) -> list[News]:
         """Read the files that are new or rewritten; newcomers and movers are sighted."""
-        sighted: list[Sighted | LocalNodes] = []
+        sighted: list[News] = []
         for path in _published(self._run):
             node = NodeId(bytes.fromhex(path.stem))
             if node == self._own.node:

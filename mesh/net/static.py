@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from mesh import limits
-from mesh.core.events import LocalNodes, Sighted, Source
+from mesh.core.events import Sighted, Source
 from mesh.net.addresses import tcp_endpoint
+from mesh.net.interface import News
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class StaticPeers:
         self._wake.set()
         self._unresolved: set[str] = set()
 
-    async def watch(self) -> list[Sighted | LocalNodes]:
+    async def watch(self) -> list[News]:
         """Wait for the next round and return one sighting for each peer that has an address."""
         while True:
             try:
@@ -44,7 +45,7 @@ class StaticPeers:
             except TimeoutError:
                 pass
             self._wake.clear()
-            sightings: list[Sighted | LocalNodes] = []
+            sightings: list[News] = []
             for host, port in self._peers:
                 hosts = await self._resolve(host, port)
                 endpoints = tuple(tcp_endpoint(found, port) for found in hosts)

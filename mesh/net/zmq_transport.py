@@ -128,9 +128,13 @@ class ZmqTransport:
         """Where the main socket listens: ipc first, then TCP, at most 5 s old."""
         now = self._started.watch.loop.time()
         if now - self._published_at >= ADDRESSES_AGE_S_MAX:
-            self._published_at = now
-            self._published = self._find_endpoints()
+            self.find_endpoints()
         return self._published
+
+    def find_endpoints(self) -> None:
+        """Look up at once where the main socket listens: the addresses may have changed."""
+        self._published_at = self._started.watch.loop.time()
+        self._published = self._find_endpoints()
 
     def refusals(self) -> Mapping[str, int]:
         """How often each address was refused for not holding our secret."""

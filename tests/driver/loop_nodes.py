@@ -47,7 +47,9 @@ class LoopNode:
         self.disk = MemoryDisk(self.key, self.name, "one", Incarnation(os.urandom(8)))
         self.stores = Stores()
         self.links_lost = 0
-        self.desk = Desk(on_link_lost=self._on_link_lost, on_host_changed=lambda: None)
+        self.desk = Desk(
+            on_link_lost=self._on_link_lost, on_host_changed=lambda: None, on_moved=lambda: None
+        )
         greeting = Greeting(
             version=1,
             node=NodeId(os.urandom(16)),

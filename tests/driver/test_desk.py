@@ -28,7 +28,9 @@ class Asked:
 
     def __init__(self) -> None:
         self.lost = 0
-        self.desk = Desk(on_link_lost=self._on_lost, on_host_changed=lambda: None)
+        self.desk = Desk(
+            on_link_lost=self._on_lost, on_host_changed=lambda: None, on_moved=lambda: None
+        )
         self.tokens: list[Token] = []
         self.future = self.ask()
 

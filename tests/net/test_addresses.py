@@ -2,10 +2,12 @@
 
 import pytest
 
+from mesh import limits
 from mesh.net.addresses import (
     LocalAddress,
     is_dialable,
     local_addresses,
+    nearest_first,
     plain_address,
     published_hosts,
     split_tcp_endpoint,
@@ -27,6 +29,27 @@ ULA, LINKED = LocalAddress("fd00::5", "eth0"), LocalAddress("fe80::5", "eth0", "
 )
 def test_the_best_kind_of_address_is_published(addresses, hosts):
     assert published_hosts(addresses) == hosts
+
+
+def test_of_many_addresses_those_of_containers_are_left_out_first():
+    virtual = [LocalAddress(f"172.{16 + n}.0.1", f"br-{n}") for n in range(20)]
+    hosts = published_hosts([*virtual, LAN, ULA, LOOP])
+    assert hosts[:2] == ("192.168.1.5", "fd00::5")
+    assert len(hosts) == limits.endpoints_per_node_max - 2
+
+
+def test_addresses_of_our_own_network_are_dialled_first_and_our_own_last():
+    lan = LocalAddress("192.168.1.5", "eth0", prefix=24)
+    linked = LocalAddress("fe80::5", "eth0", "2", prefix=64)
+    docker = LocalAddress("172.17.0.1", "docker0", prefix=16)
+    theirs = ["172.17.0.1", "172.17.0.9", "10.0.0.7", "192.168.1.7", "fe80::7%2"]
+    sorted_ = nearest_first(theirs, [LOOP, docker, lan, linked])
+    assert sorted_ == ["192.168.1.7", "fe80::7%2", "172.17.0.9", "10.0.0.7", "172.17.0.1"]
+
+
+def test_another_state_directory_of_this_machine_keeps_its_order():
+    lan = LocalAddress("192.168.1.5", "eth0", prefix=24)
+    assert nearest_first(["192.168.1.5", "127.0.0.1"], [LOOP, lan]) == ["192.168.1.5", "127.0.0.1"]
 
 
 def test_this_machine_has_a_loopback_address():

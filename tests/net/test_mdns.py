@@ -13,6 +13,7 @@ from mesh import limits
 from mesh.core.events import Sighted, Source
 from mesh.model import CurveKey
 from mesh.net import mdns
+from mesh.net.addresses import LocalAddress
 from mesh.net.mdns import SERVICE, Mdns
 
 ONE, TWO = CurveKey(b"\x01" * 32), CurveKey(os.urandom(32))
@@ -75,7 +76,8 @@ def record(*, port=4711, addresses=("192.168.1.5",), **fields):
     )
 
 
-async def test_a_proper_record_becomes_a_sighting():
+async def test_a_proper_record_becomes_a_sighting(monkeypatch):
+    monkeypatch.setattr(mdns, "local_addresses", lambda: ())
     sighting = new_mdns(ONE)._sighting(record(addresses=["192.168.1.5", "fd00::5"]))
     assert sighting == Sighted(Source.MDNS, TWO, ("tcp://192.168.1.5:4711", "tcp://[fd00::5]:4711"))
 
@@ -104,6 +106,29 @@ async def test_a_flood_of_names_stays_within_the_bound():
     for number in range(limits.sighting_candidates_max * 2):
         source._on_change(None, SERVICE, f"{number}.{SERVICE}", added)
     assert len(source._due) == len(source._looked_at) == limits.sighting_candidates_max
+
+
+async def test_the_addresses_nearest_to_us_come_first(monkeypatch):
+    own = LocalAddress("fd00::7", "eth0", prefix=64)
+    monkeypatch.setattr(mdns, "local_addresses", lambda: (own,))
+    sighting = new_mdns(ONE)._sighting(record(addresses=["192.168.1.5", "fd00::5"]))
+    assert sighting.endpoints == ("tcp://[fd00::5]:4711", "tcp://192.168.1.5:4711")
+
+
+async def test_trouble_is_tried_again_at_once_when_the_network_is_another(monkeypatch):
+    attempts = asyncio.Queue()
+
+    def fail(**_):
+        attempts.put_nowait(None)
+        raise OSError("no network yet")
+
+    monkeypatch.setattr(mdns, "AsyncZeroconf", fail)
+    monkeypatch.setattr(mdns, "RETRY_S_MIN", 600.0)
+    async with new_mdns(TWO) as source, asyncio.timeout(TIMEOUT_S):
+        await attempts.get()
+        while attempts.empty():
+            source.rescan()
+            await asyncio.sleep(0)
 
 
 async def test_a_goodbye_is_ignored():
