@@ -45,6 +45,7 @@ profile_chars_max: Final = 64
 
 # Delivery.
 window_letters_max: Final = 1024
+delivered_rows_max: Final = 16_384
 window_bytes_max: Final = 4 * MIB
 ack_timeout_s: Final = 5.0
 ack_timeout_s_max: Final = 30.0

@@ -23,7 +23,7 @@ MailboxKey = NewType("MailboxKey", bytes)
 CurveKey = NewType("CurveKey", bytes)
 """32 bytes: the CURVE public key of a listening socket."""
 MessageId = NewType("MessageId", bytes)
-"""16 random bytes; the same for all recipients of a broadcast."""
+"""16 bytes that no other message has; the same for all recipients of a broadcast."""
 Incarnation = NewType("Incarnation", bytes)
 """8 random bytes: one life of a mailbox's store."""
 LinkId = NewType("LinkId", int)

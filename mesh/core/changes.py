@@ -52,10 +52,14 @@ class SettleOutbox:
 
 @dataclass(frozen=True, slots=True)
 class SettleShown:
-    """The recipient's reader has seen it; turns `delivered` (or `queued`) into `shown`."""
+    """The recipient's reader has seen it; turns `delivered` (or `queued`) into `shown`.
+
+    `row` names the letter if it was settled as delivered not long ago, else it is 0.
+    """
 
     recipient: MailboxKey
     message_id: MessageId
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,9 @@ class MarkShown:
 
 @dataclass(frozen=True, slots=True)
 class MarkTold:
-    """The author has recorded that these were shown."""
+    """Their author has recorded that these were shown."""
 
-    author: MailboxKey
-    message_ids: tuple[MessageId, ...]
+    letters: tuple[ShownLetter, ...]
 
 
 @dataclass(frozen=True, slots=True)

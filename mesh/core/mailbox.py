@@ -110,10 +110,12 @@ class Mailbox:
         """Return what `author` has not confirmed hearing of."""
         return tuple(self._untold.get(author, {}).values())
 
-    def told(self, author: MailboxKey, message_ids: tuple[MessageId, ...]) -> None:
-        """The author has recorded that these were shown."""
+    def told(
+        self, author: MailboxKey, message_ids: tuple[MessageId, ...]
+    ) -> tuple[ShownLetter, ...]:
+        """The author has recorded that these were shown; return those it was owed for."""
         owed = self._untold.get(author, {})
-        for message_id in message_ids:
-            owed.pop(message_id, None)
+        letters = tuple([owed.pop(one) for one in message_ids if one in owed])
         if not owed:
             self._untold.pop(author, None)
+        return letters

@@ -13,7 +13,7 @@ from mesh import limits
 from mesh.core.changes import BindOutbox, Change, MarkSent, ReserveSequences
 from mesh.core.effects import Transmission
 from mesh.core.snapshot import OutboxEntry
-from mesh.model import Letter, LinkId, MailboxKey, Why, fold, parse_address
+from mesh.model import Letter, LinkId, MailboxKey, MessageId, Why, fold, parse_address
 
 
 @dataclass(slots=True)
@@ -136,6 +136,7 @@ class Outbox:
         self.waiting: dict[str, dict[int, Owed]] = {}
         self.files: dict[int, Owed] = {}
         self._digests: Counter[bytes] = Counter()
+        self._delivered: dict[tuple[MailboxKey, MessageId], int] = {}
         for recipient, sequence in next_sequences:
             self.streams[recipient] = Stream(recipient, sequence, sequence - 1)
         ordered = sorted(entries, key=lambda e: (e.letter.sequence, e.row))
@@ -212,6 +213,16 @@ class Outbox:
         if owed is not None:
             self._uncount(owed)
         return owed
+
+    def note_delivered(self, recipient: MailboxKey, owed: Owed) -> None:
+        """Remember the row of a letter that may soon be shown; of the newest letters only."""
+        self._delivered[recipient, owed.letter.message_id] = owed.row
+        if len(self._delivered) > limits.delivered_rows_max:
+            del self._delivered[next(iter(self._delivered))]
+
+    def take_delivered(self, recipient: MailboxKey, message_id: MessageId) -> int:
+        """Return the row of a letter that was delivered not long ago, else 0; ask once."""
+        return self._delivered.pop((recipient, message_id), 0)
 
     def bind(self, owed: Owed, recipient: MailboxKey, to: str) -> tuple[Change, ...]:
         """Give a waiting letter its recipient; it leaves only after these changes are durable."""

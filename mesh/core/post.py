@@ -142,7 +142,8 @@ class Post:
             self._agenda.drop(StreamDue(mailbox.key, ack.recipient))
             self._pump(mailbox, stream, now, out)
         for item in shown:
-            out.changes.append((mailbox.key, SettleShown(ack.recipient, item.message_id)))
+            row = mailbox.outbox.take_delivered(ack.recipient, item.message_id)
+            out.changes.append((mailbox.key, SettleShown(ack.recipient, item.message_id, row)))
             receipt = Receipt(mailbox.key, item.message_id, ack.recipient, State.SHOWN)
             out.receipts.append(receipt)
         self._noted(link, mailbox, ack.recipient, shown, out)
@@ -210,8 +211,9 @@ class Post:
         mailbox = self.mailboxes.get(noted.recipient)
         if mailbox is None:
             return
-        mailbox.told(noted.author, noted.message_ids)
-        out.changes.append((mailbox.key, MarkTold(noted.author, noted.message_ids)))
+        letters = mailbox.told(noted.author, noted.message_ids)
+        if letters:
+            out.changes.append((mailbox.key, MarkTold(letters)))
 
     def _take(
         self, mailbox: Mailbox, item: MailItem, card: Card, out: EffectsDraft
@@ -330,6 +332,8 @@ class Post:
         stream.ack_timeout_s = limits.ack_timeout_s
         is_refused = item.verdict is Verdict.REFUSED
         state = State.REFUSED if is_refused else State.DELIVERED
+        if not is_refused:
+            mailbox.outbox.note_delivered(stream.recipient, owed)
         self._end(mailbox, owed, state, item.why, out)
 
     def _end(self, mailbox: Mailbox, owed: Owed, state: State, why: Why, out: EffectsDraft) -> None:

@@ -48,7 +48,7 @@ def draft(
     data_json = None if data is None else dump_json(data)
     body = encode_body(content, data_json, attachment)
     return Draft(
-        message_id=MessageId(os.urandom(16)),
+        message_id=new_message_id(),
         kind=kind,
         body=body,
         body_digest=body_digest(body),
@@ -76,6 +76,14 @@ def file_draft(
     content = description or f"Shared file {name} ({size} bytes)"
     file = None if attachment is not None else FileRef(bytes.fromhex(blake2b), size, name)
     return draft(content, data, Options(), kind=Kind.FILE, attachment=attachment, file=file)
+
+
+def new_message_id() -> MessageId:
+    """Return an id that nobody else has: the time in milliseconds, then 80 random bits.
+
+    Ids that grow with time keep the newest letters together in every index.
+    """
+    return MessageId(wall_ms().to_bytes(6, "big") + os.urandom(10))
 
 
 def message_id(text: str, argument: str) -> MessageId:

@@ -291,10 +291,10 @@ class Disk:
             case MarkShown(letters):
                 for shown in letters:
                     it.inbox[shown.message_id].is_shown = True
-            case MarkTold(_, message_ids):
-                for message_id in message_ids:
-                    if message_id in it.inbox:
-                        it.inbox[message_id].is_told = True
+            case MarkTold(letters):
+                for told in letters:
+                    if told.message_id in it.inbox:
+                        it.inbox[told.message_id].is_told = True
             case _:
                 assert_never(change)
 

@@ -276,10 +276,12 @@ class History:
         )
 
     def _told(self, disk: Disk, change: MarkTold) -> None:
-        author = self.disks[change.author]
-        for row in author.contents.outbox.values():
+        told = {(letter.author, letter.message_id) for letter in change.letters}
+        authors = {letter.author for letter in change.letters}
+        rows = [row for key in authors for row in self.disks[key].contents.outbox.values()]
+        for row in rows:
             letter = row.letter
-            if letter.recipient == disk.key and letter.message_id in change.message_ids:
+            if letter.recipient == disk.key and (letter.author, letter.message_id) in told:
                 sending = self.sendings[letter.message_id]
                 self._check(row.state in ENDED, "the author forgot that it was shown", sending)
 

@@ -334,5 +334,4 @@ def _without_incarnation(item: MailItem) -> MailItem:
 def _told_when_shown(change: Change) -> list[Change]:
     if not isinstance(change, MarkShown):
         return [change]
-    told = (MarkTold(letter.author, (letter.message_id,)) for letter in change.letters)
-    return [change, *told]
+    return [change, MarkTold(change.letters)]

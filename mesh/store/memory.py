@@ -288,9 +288,10 @@ class MemoryStore:
                     if one is not None and not one.is_shown:
                         one.is_shown, one.changed_s = True, self._clock.now_s()
             case MarkTold():
-                told = set(change.message_ids)
-                for one in disk.inbox.values():
-                    if one.letter.author == change.author and one.letter.message_id in told:
+                for letter in change.letters:
+                    stream_key = (letter.author, letter.incarnation, letter.sequence)
+                    one = disk.inbox.get(disk.inbox_by_stream.get(stream_key, 0))
+                    if one is not None:
                         one.is_told = one.is_told or one.is_shown
             case _:
                 assert_never(change)

@@ -34,8 +34,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             body_id INTEGER, body BLOB)""",
         "CREATE UNIQUE INDEX inbox_stream ON inbox (author, incarnation, sequence)",
         "CREATE INDEX inbox_unread ON inbox (row) WHERE is_shown = 0",
-        "CREATE INDEX inbox_untold ON inbox (author, message_id)"
-        " WHERE is_shown = 1 AND is_told = 0",
+        "CREATE INDEX inbox_untold ON inbox (row) WHERE is_shown = 1 AND is_told = 0",
         """CREATE TABLE stream_in (
             id INTEGER PRIMARY KEY, author BLOB NOT NULL, incarnation BLOB NOT NULL,
             watermark INTEGER NOT NULL, known_from INTEGER NOT NULL, refused TEXT NOT NULL,

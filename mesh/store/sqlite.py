@@ -18,12 +18,13 @@ from mesh.core.snapshot import MailboxSnapshot, ShownLetter
 from mesh.errors import ConfigError, CorruptError, StoreError
 from mesh.model import Incarnation, MailboxKey, MessageId, State
 from mesh.store import connection, reads, retention, salvage
+from mesh.store.book import Book
 from mesh.store.clocks import Clocks, ElapsedClock, Instant
 from mesh.store.interface import Counts, InboxPage, InboxQuery, StoredLetter, StoredReceipt
 from mesh.store.reads import Damage, TextOf, plain_text
 from mesh.store.rows import CODES, Value, checked
 from mesh.store.schema import check_schema, migrate
-from mesh.store.writes import Batch, Book, put_meta
+from mesh.store.writes import Batch, put_meta
 
 quick_check_bytes_max: Final = 64 * limits.MIB
 """Larger databases are walked at open only if they were not closed properly."""

@@ -6,7 +6,6 @@ which each finds what it refers to: letters are put before they are bound, marke
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from mesh.core.changes import (
@@ -25,11 +24,12 @@ from mesh.core.changes import (
     SettleOutbox,
     SettleShown,
 )
-from mesh.core.snapshot import RefusedRange, StreamIn, StreamKey
-from mesh.model import MailboxKey, MessageId, State, fold
+from mesh.core.snapshot import RefusedRange, ShownLetter, StreamKey
+from mesh.model import MailboxKey, fold
 from mesh.store import streams
+from mesh.store.book import Book
+from mesh.store.endings import Endings, mark_shown, mark_told
 from mesh.store.rows import (
-    CODES,
     QUEUED,
     Value,
     body_digest,
@@ -64,30 +64,6 @@ INSERT_PEER: Final = (
     "INSERT OR REPLACE INTO peer (endpoints, curve, reached_s, digest) VALUES (?, ?, ?, ?)"
 )
 INSERT_META: Final = "INSERT OR REPLACE INTO meta (name, value, digest) VALUES (?, ?, ?)"
-_SETTLE: Final = """
-    UPDATE outbox SET state = ?, why = ?, changed_s = ?, changed_ms = ?, body = NULL,
-    body_digest = NULL WHERE row = ? AND state = ?"""
-_MARK_SHOWN: Final = """
-    UPDATE inbox SET is_shown = 1, changed_s = ?
-    WHERE author = ? AND incarnation = ? AND sequence = ? AND is_shown = 0"""
-_MARK_TOLD: Final = """
-    UPDATE inbox SET is_told = 1
-    WHERE author = ? AND message_id = ? AND is_shown = 1 AND is_told = 0"""
-
-
-@dataclass(slots=True)
-class Book:
-    """What the store keeps in memory about its rows; read at open, true as long as commits are."""
-
-    next_inbox_row: int = 1
-    next_body_id: int = 1
-    queued: int = 0
-    unread: int = 0
-    history: int = 0
-    streams_in: dict[StreamKey, StreamIn] = field(default_factory=dict)
-    next_sequences: dict[MailboxKey, int] = field(default_factory=dict)
-    body_of_row: dict[int, int] = field(default_factory=dict)
-    rows_of_body: dict[int, int] = field(default_factory=dict)
 
 
 def put_meta(db: sqlite3.Connection, name: str, value: Value) -> None:
@@ -109,8 +85,8 @@ class Batch:
         self._sent: list[tuple[int]] = []
         self._settles: list[SettleOutbox | SettleShown] = []
         self._inbox: list[Row] = []
-        self._shown: list[Row] = []
-        self._told: list[Row] = []
+        self._shown: list[ShownLetter] = []
+        self._told: list[ShownLetter] = []
         self._streams_in: set[StreamKey] = set()
         self._streams_out: set[MailboxKey] = set()
         self._others: list[PutPin | PutName | PutPeer] = []
@@ -145,14 +121,11 @@ class Batch:
         for bind in self._binds:
             self._bind(bind)
         db.executemany("UPDATE outbox SET was_sent = 1 WHERE row = ? AND state = 0", self._sent)
-        self._settle()
+        Endings(db, book, now_s=self._now_s, now_ms=self._now_ms).write(self._settles)
         db.executemany(INSERT_INBOX, self._inbox)
         book.unread += len(self._inbox)
-        if self._shown:
-            shown = db.executemany(_MARK_SHOWN, self._shown).rowcount
-            book.unread -= shown
-            book.history += shown
-        db.executemany(_MARK_TOLD, self._told)
+        mark_shown(db, book, self._shown, now_s=self._now_s)
+        mark_told(db, self._told)
         db.executemany(
             INSERT_STREAM_IN, [stream_row(key, book.streams_in[key]) for key in self._streams_in]
         )
@@ -220,12 +193,9 @@ class Batch:
     def _add_verdict(self, change: MarkShown | MarkTold | Refuse) -> None:
         match change:
             case MarkShown():
-                self._shown.extend(
-                    (self._now_s, letter.author, letter.incarnation, letter.sequence)
-                    for letter in change.letters
-                )
+                self._shown += change.letters
             case MarkTold():
-                self._told.extend((change.author, one) for one in change.message_ids)
+                self._told += change.letters
             case Refuse():
                 key = (change.author, change.incarnation)
                 refused = RefusedRange(change.first, change.last, change.why)
@@ -255,55 +225,6 @@ class Batch:
                 *(outbox_digest(change.row, found[0], found[1], header), change.row),
             ),
         )
-
-    def _settle(self) -> None:
-        """End letters in the order asked for, joining neighbours that end from the same state."""
-        pending: list[Row] = []
-        rows: list[int] = []
-        for change in self._settles:
-            if isinstance(change, SettleOutbox):
-                state, why = CODES[change.state], change.why.value
-                pending.append((state, why, self._now_s, self._now_ms, change.row, QUEUED))
-                rows.append(change.row)
-                continue
-            self._settle_rows(pending, rows)
-            pending, rows = [], []
-            self._settle_shown(change.recipient, change.message_id)
-        self._settle_rows(pending, rows)
-
-    def _settle_rows(self, pending: list[Row], rows: list[int]) -> None:
-        if not pending:
-            return
-        self._book.queued -= self._db.executemany(_SETTLE, pending).rowcount
-        unused = [body_id for row in rows if (body_id := self._release_body(row)) is not None]
-        self._db.executemany("DELETE FROM body WHERE id = ?", [(one,) for one in unused])
-
-    def _settle_shown(self, recipient: MailboxKey, message_id: MessageId) -> None:
-        found = self._db.execute(
-            "SELECT row, state FROM outbox WHERE message_id = ? AND recipient = ? AND state < 2",
-            (message_id, recipient),
-        ).fetchall()
-        for row, state in found:
-            self._settle_from(row, state)
-
-    def _settle_from(self, row: int, state: int) -> None:
-        end: Row = (CODES[State.SHOWN], "", self._now_s, self._now_ms, row, state)
-        if state == QUEUED:
-            self._settle_rows([end], [row])
-        else:
-            self._db.execute(_SETTLE, end)
-
-    def _release_body(self, row: int) -> int | None:
-        """Return the body that nobody needs any more now that this row is settled."""
-        book = self._book
-        body_id = book.body_of_row.pop(row, None)
-        if body_id is None:
-            return None
-        book.rows_of_body[body_id] -= 1
-        if book.rows_of_body[body_id]:
-            return None
-        del book.rows_of_body[body_id]
-        return body_id
 
     def _put_other(self, change: PutPin | PutName | PutPeer) -> None:
         db = self._db

@@ -338,7 +338,7 @@ def test_a_reader_is_reported_once_and_the_author_says_so(world, alice, bob):
     world.step(alice, LinkLost(1, Loss.CLOSED))
     world.run(2.0)
     assert [c for c in bob.changes if isinstance(c, MarkTold)] == [
-        MarkTold(ALICE, (message_id(1),))
+        MarkTold((ShownLetter(ALICE, LIFE, 1, message_id(1), 1),))
     ]
 
 

@@ -177,10 +177,29 @@ def test_that_a_letter_was_shown_also_says_that_it_was_delivered():
     """PROTOCOL.md ACK-3, ACK-4."""
     noted = Noted(ALICE, BOB, (message_id(1),))
     assert give(of_alice(1), LINK, ack(verdict(1, Verdict.SHOWN))) == Effects(
-        changes=((ALICE, settled(1)), (ALICE, SettleShown(BOB, message_id(1)))),
+        changes=((ALICE, settled(1)), (ALICE, SettleShown(BOB, message_id(1), row=1))),
         acks=((LINK, ALICE, noted),),
         receipts=(receipt(1), receipt(1, State.SHOWN)),
     )
+
+
+def test_a_letter_delivered_before_is_found_by_its_row_once_then_by_its_id():
+    """PROTOCOL.md ACK-3."""
+    node = of_alice(1, 2)
+    give(node, LINK, ack(verdict(1), verdict(2)))
+    for row in (2, 0):
+        told = give(node, LINK, ack(verdict(2, Verdict.SHOWN)))
+        assert told.changes == ((ALICE, SettleShown(BOB, message_id(2), row)),)
+
+
+def test_only_the_rows_of_the_newest_delivered_letters_are_remembered():
+    rows = range(1, limits.delivered_rows_max + 2)
+    node = of_alice(*rows, next_sequences={BOB: rows[-1] + 1})
+    for row in rows:
+        give(node, LINK, ack(verdict(row)))
+    for row, known in ((rows[0], 0), (rows[1], rows[1])):
+        told = give(node, LINK, ack(verdict(row, Verdict.SHOWN)))
+        assert told.changes == ((ALICE, SettleShown(BOB, message_id(row), known)),)
 
 
 def test_a_letter_put_off_is_sent_again_after_a_pause():
@@ -262,9 +281,10 @@ def test_an_author_out_of_reach_is_told_when_it_comes_back():
     told = ack(verdict(2, Verdict.SHOWN))
     other = ack(verdict(1, Verdict.SHOWN), life=OTHER_LIFE)
     assert effects.acks == ((LinkId(-2), BOB, other), (LinkId(-2), BOB, told))
-    change = MarkTold(ALICE, (message_id(1), message_id(2)))
-    noted = Noted(ALICE, BOB, change.message_ids)
+    change = MarkTold((shown(1, life=OTHER_LIFE), shown(2)))
+    noted = Noted(ALICE, BOB, (message_id(1), message_id(2)))
     assert give(node, -2, noted) == Effects(changes=((BOB, change),))
+    assert give(node, -2, noted) == Effects()
     lose(node, -2)
     assert accept(node, -3, None, card(ALICE, "alice")).acks == ()
 

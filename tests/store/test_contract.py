@@ -144,6 +144,32 @@ def test_shown_follows_delivered_or_queued_and_names_one_recipient(store: Store)
     assert len(store.letters([3])) == 1
 
 
+def test_neighbours_end_together_and_strangers_between_them_stay(reopen: Reopen) -> None:
+    store = reopen()
+    bodies = [b"small", b"large" * 1000]
+    store.commit([PutOutbox((entry(row),), bodies[row % 2]) for row in range(1, 10)])
+    settled = [SettleOutbox(row, State.DELIVERED) for row in (1, 2, 3, 5, 7, 6)]
+    refused = [SettleOutbox(4, State.REFUSED, Why.LOOP), SettleOutbox(9, State.REFUSED, Why.LOOP)]
+    shown_ones = [SettleShown(BOB, message_id(row), row) for row in (1, 2, 6)]
+    store.commit([*settled, *refused, *shown_ones, SettleShown(BOB, message_id(3))])
+    states = {one.message_id: one.state for one in store.receipts()}
+    assert "".join(states[message_id(row)].value[0] for row in range(1, 10)) == "sssrdsdqr"
+    assert store.counts().queued == 1
+    assert [one.row for one in store.letters(range(1, 10))] == [8]
+    assert [one.row for one in reopen().snapshot().outbox] == [8]
+
+
+def test_messages_are_marked_by_stream_and_sequence_in_whatever_order(reopen: Reopen) -> None:
+    store = reopen()
+    store.commit([received(number) for number in range(1, 8)])
+    store.commit([replace(received(2), letter=letter(2, author=EVE, message_id=message_id(9)))])
+    other = replace(shown(2), author=EVE, message_id=message_id(9))
+    store.commit([MarkShown((shown(1), shown(2), shown(4), other)), MarkShown((shown(3),))])
+    assert store.counts() == Counts(unread=3, history=5, queued=0)
+    store.commit([MarkTold((shown(2), shown(3), shown(6)))])
+    assert reopen().snapshot().untold == (shown(1), shown(4), other)
+
+
 def test_receipts_come_newest_first_up_to_a_limit(store: Store) -> None:
     store.commit([PutOutbox((entry(row),), b"") for row in range(1, 6)])
     assert [one.message_id for one in store.receipts(limit=2)] == [message_id(5), message_id(4)]
@@ -201,7 +227,7 @@ def test_shown_mail_stays_readable_until_its_author_was_told(reopen: Reopen) -> 
     assert store.counts() == Counts(unread=1, history=1, queued=0)
     history = store.read(InboxQuery(unread_only=False)).messages
     assert [one.is_shown for one in history] == [True, False]
-    store.commit([MarkTold(BOB, (message_id(1), message_id(2))), MarkTold(EVE, (message_id(2),))])
+    store.commit([MarkTold((shown(1), shown(2), replace(shown(2), author=EVE)))])
     assert reopen().snapshot().untold == ()
 
 
