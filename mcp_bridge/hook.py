@@ -5,6 +5,8 @@ and the names of senders only. Each message is told of once. A hook never fails 
 anything: without news it returns an empty object.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, Final
 

@@ -4,6 +4,8 @@ A client that only looks at the tools (a health check) must leave no trace, so n
 start. `notice` says that a client is there; the session opens soon after. `want` opens it at once.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging
@@ -11,13 +13,13 @@ import secrets
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import mesh
 from mcp_bridge.config import Push, profile, wake
 from mcp_bridge.news import News
 
-Opener = Callable[[mesh.Config], AbstractAsyncContextManager[mesh.Session]]
+Opener: TypeAlias = "Callable[[mesh.Config], AbstractAsyncContextManager[mesh.Session]]"
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,7 @@
 """The tools that send and read mail."""
 
+from __future__ import annotations
+
 import asyncio
 import math
 from collections.abc import Awaitable, Callable

@@ -5,17 +5,19 @@ and marking it happen under one lock (`showing`), so that no two ways show the s
 was only told of (a beginning pushed, a count) stays unread and is not told again.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeAlias
 
 import mesh
 from mcp_bridge.schedule import Schedule
 from mesh import limits
 
-Wants = Callable[[mesh.Message], bool]
+Wants: TypeAlias = "Callable[[mesh.Message], bool]"
 _pushed_max: Final = 256
 _look_bytes_max: Final = 4 * limits.MIB
 

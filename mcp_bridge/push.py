@@ -6,6 +6,8 @@ summed up in one text, and stays unread, too. While a call waits for mail, that 
 that the line did not take counts as not told: it is tried again.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging

@@ -4,6 +4,8 @@ Text of other agents stays inside JSON strings. What a message shows of itself, 
 together, is at most 8 KiB; who cuts says so (`truncated`) and names the file that has all of it.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Sequence

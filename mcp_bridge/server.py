@@ -8,6 +8,8 @@ The process ends by `os._exit`: a thread of the SDK may block on standard input 
 client lives, and no interpreter shutdown may stand between a signal and the end.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import json
@@ -15,7 +17,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -147,13 +149,21 @@ class Channel:
             raise ConnectionError("the client is gone") from exc
 
 
+@contextlib.asynccontextmanager
+async def _open(config: mesh.Config) -> AsyncIterator[mesh.Session]:
+    """Open a session; its code is loaded here, beside what the client asks meanwhile."""
+    opener = await asyncio.to_thread(lambda: mesh.open_session)
+    async with opener(config) as session:
+        yield session
+
+
 async def serve(config: mesh.Config) -> Never:
     """Serve this process's client until it is gone or a signal comes; ends the process."""
     push = choose_push(config.push, os.environ)
     inbox = inbox_of(os.environ)
     wipe(os.environ)
     directory = Path(os.environ.get("CLAUDE_PROJECT_DIR") or Path.cwd())
-    keeper = Keeper(config, opener=mesh.open_session, place=describe_place(directory))
+    keeper = Keeper(config, opener=_open, place=describe_place(directory))
     channel = Channel() if push is Push.CHANNEL else None
     line = InboxSocket(*inbox) if push is Push.INBOX and inbox else channel
     ending = asyncio.Event()

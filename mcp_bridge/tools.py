@@ -4,6 +4,8 @@ Everything about a call is checked before anything is done: that the tool exists
 has a name, that each argument is known and within bounds, that own-name arguments are our own.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass

@@ -4,6 +4,8 @@ What another agent wrote stands inside JSON strings, sanitised, and without any 
 can pass for markup of the client or for a line of ours.
 """
 
+from __future__ import annotations
+
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -35,6 +35,7 @@ from mesh.driver.recovery import DiskWatch
 from mesh.driver.results import JsonObject, RosterEntry, Status
 from mesh.driver.rotation import Rotation
 from mesh.driver.sources import enter_sources
+from mesh.driver.start import check_start
 from mesh.driver.stores import Stores
 from mesh.driver.transfers import Transfers
 from mesh.errors import StoreError
@@ -50,7 +51,6 @@ from mesh.store.locks import FileLock, is_held
 from mesh.wire.keys import MeshKeys
 
 _log = logging.getLogger(__name__)
-_GOODBYE_S = 0.05
 _FINISH_S = 0.5
 
 Dispatch = Callable[[str, JsonObject], Awaitable[Answer]]
@@ -345,11 +345,11 @@ class MeshNode:
     # Ending.
 
     async def _say_goodbye(self) -> None:
+        """Give up what we hold and tell the peers; their sockets linger until that has left."""
         await self._control.finish(_FINISH_S)
         await self.holding.release_all()
         self.post(Stopping())
         await self.settle()
-        await asyncio.sleep(_GOODBYE_S)
 
     async def _join(
         self,
@@ -364,16 +364,6 @@ class MeshNode:
             await self._tasks.__aexit__(*reason)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from error
-
-
-def check_start(config: Config) -> None:
-    """Say early what would stop a node from starting; makes and changes nothing.
-
-    Raises:
-        ConfigError: the state directory must not be used, or not in this mode.
-    """
-    is_open = config.mode == "open" and not config.is_open_allowed
-    Home.inspect(config.home, is_open=is_open)
 
 
 def _has_failed(task: asyncio.Task[None]) -> bool:
