@@ -42,9 +42,8 @@ from mcp_bridge.tools import Tools
 
 log = logging.getLogger(__name__)
 
-goodbye_signal_s: Final = 0.06
-"""How long leaving may take after a signal; the client sends the next, harder one after 0.1 s."""
-goodbye_eof_s: Final = 0.7
+goodbye_s: Final = 0.05
+"""How long leaving may take; a client sends the next, harder signal after 0.1 s."""
 _SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 
 Context = ServerRequestContext[Any, Any]
@@ -167,17 +166,18 @@ async def serve(config: mesh.Config) -> Never:
     channel = Channel() if push is Push.CHANNEL else None
     line = InboxSocket(*inbox) if push is Push.INBOX and inbox else channel
     ending = asyncio.Event()
-    finished = asyncio.Event()
+    for name in _SIGNALS if os.name == "posix" else ():
+        asyncio.get_running_loop().add_signal_handler(getattr(signal, name), ending.set)
     async with asyncio.TaskGroup() as group:
         group.create_task(_guard(keeper.run()))
-        group.create_task(_end_on_signal(keeper))
-        group.create_task(_end_at_eof(keeper, ending, finished))
+        group.create_task(_guard(_serve_stdio(keeper, ending, channel)))
         if line is not None:
             group.create_task(_guard(Pusher(keeper, line, push).run()))
-        await _serve_stdio(keeper, ending, channel)
-        await keeper.leave()
-        finished.set()
-        await asyncio.Event().wait()
+        await ending.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(goodbye_s):
+                await keeper.leave()
+        _exit(0)
     raise AssertionError("unreachable")
 
 
@@ -210,29 +210,6 @@ async def _guard(work: Coroutine[None, None, None]) -> None:
     except Exception:
         log.exception("The mesh node failed.")
         _exit(1)
-
-
-async def _end_on_signal(keeper: Keeper) -> None:
-    """Leave the mesh and end the process when a signal comes."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in _SIGNALS if os.name == "posix" else ():
-        loop.add_signal_handler(getattr(signal, name), stop.set)
-    await stop.wait()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(goodbye_signal_s):
-            await keeper.leave()
-    _exit(0)
-
-
-async def _end_at_eof(keeper: Keeper, ending: asyncio.Event, finished: asyncio.Event) -> None:
-    """End the process when the client is gone, however far the goodbye has come."""
-    await ending.wait()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(goodbye_eof_s):
-            await keeper.leave()
-            await finished.wait()
-    _exit(0)
 
 
 def _exit(code: int) -> Never:
