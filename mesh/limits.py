@@ -81,7 +81,16 @@ dial_backoff_s_min: Final = 0.25
 dial_backoff_s_max: Final = 600.0
 peers_max: Final = 2048
 hinted_candidates_max: Final = 1024
-hinted_dials_max: Final = 128
+dials_max: Final = 64
+doubtful_dials_max: Final = 32
+redial_spacing_s: Final = 0.05
+remembered_s_max: Final = 30 * 86400.0
+remembered_max: Final = 256
+remembered_spacing_s: Final = 0.1
+remembered_delay_s_max: Final = 2.0
+remember_interval_s: Final = 86400.0
+probe_timeout_s: Final = 3.0
+asleep_s_min: Final = 5.0
 hints_pause_s: Final = 1.0
 problems_max: Final = 256
 agents_max: Final = 4096
@@ -185,7 +194,10 @@ assert ping_interval_s < suspect_after_s < away_after_s < 60
 assert batch_letters_max <= window_letters_max < sequence_reserve // 2
 assert tended_mailboxes_max + 1 <= cards_per_node_max
 assert hinted_candidates_max < peers_max
-assert hinted_dials_max < links_max
+assert doubtful_dials_max < dials_max < links_max
+assert remembered_max <= hinted_candidates_max
+assert peer_forget_s <= remembered_s_max
+assert probe_timeout_s < away_after_s - suspect_after_s
 assert cards_per_node_max < agents_away_per_node_max < agents_max
 assert secret_chars_min < secret_chars_strong < secret_bytes_max
 # JSON in ASCII takes at most six bytes for one byte of UTF-8.

@@ -59,6 +59,18 @@ class DialDue:
 
 
 @dataclass(frozen=True, slots=True)
+class DialsDue:
+    """Candidates wait until fewer attempts are under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDue:
+    """A link that was asked for a sign of life has had its time to give one."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True)
 class HandshakeDue:
     """A link that is not up by now never will be."""
 
@@ -102,6 +114,5 @@ class TransfersDue:
     """Files are on their way: look for those that stand still."""
 
 
-Matter = (
-    DialDue | HandshakeDue | AwayDue | SweepDue | ExchangeDue | ExpiryDue | StreamDue | TransfersDue
-)
+LinkMatter = DialDue | DialsDue | HandshakeDue | ProbeDue | AwayDue | SweepDue | ExchangeDue
+Matter = LinkMatter | ExpiryDue | StreamDue | TransfersDue

@@ -1,10 +1,11 @@
 """Nodes worth dialling, and when: everything discovery says ends here, and is only ever a hint."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mesh import limits
-from mesh.core.agenda import Agenda, DialDue, HandshakeDue, Matter
+from mesh.core.agenda import Agenda, DialDue, DialsDue, HandshakeDue, Matter
 from mesh.core.backoff import Random, dial_delay_s, jittered
 from mesh.core.effects import Dial, EffectsDraft
 from mesh.core.events import LocalNodes, Loss, Sighted, Source
@@ -19,7 +20,7 @@ REJECTED_FAILURES = 8
 
 @dataclass(slots=True)
 class Candidate:
-    """One node to dial. `id` is its curve key, or the endpoint of a static peer.
+    """One node to dial. `id` is its curve key, or the endpoint of a door.
 
     Endpoints are raced: one more is tried each `race_interval_s` until a link is up.
     """
@@ -49,6 +50,8 @@ class Candidates:
         self._next_link = 1
         self._all: dict[bytes, Candidate] = {}
         self._by_link: dict[LinkId, Candidate] = {}
+        self._failing: set[bytes] = set()
+        self._waiting: dict[bytes, None] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -90,8 +93,9 @@ class Candidates:
             if not candidate.attempts:
                 self._end_round(candidate, now)
             return
-        if len(self._by_link) >= limits.links_max or self._is_dialling_enough(candidate):
-            self._agenda.set(DialDue(id_), now + limits.sweep_interval_s)
+        if self._must_wait(candidate):
+            self._waiting[id_] = None
+            self._agenda.set_earlier(DialsDue(), now + limits.race_interval_s)
             return
         endpoint = candidate.endpoints[candidate.next_endpoint]
         candidate.next_endpoint += 1
@@ -104,6 +108,15 @@ class Candidates:
         self._agenda.set(HandshakeDue(link), now + limits.handshake_timeout_s)
         if candidate.next_endpoint < len(candidate.endpoints):
             self._agenda.set(DialDue(id_), now + limits.race_interval_s)
+
+    def take_waiting(self, now: float) -> list[bytes]:
+        """Return who has waited until fewer attempts were under way, in order, to be dialled."""
+        ids = list(self._waiting)[: limits.dials_max]
+        for id_ in ids:
+            del self._waiting[id_]
+        if self._waiting:
+            self._agenda.set(DialsDue(), now + limits.race_interval_s)
+        return ids
 
     def candidate(self, id_: bytes) -> Candidate | None:
         """Return the candidate with that id."""
@@ -129,6 +142,7 @@ class Candidates:
         candidate.was_met = True
         candidate.failures = 0
         candidate.failing_since = None
+        self._failing.discard(candidate.id)
         candidate.was_rejected = False
         candidate.next_endpoint = 0
         candidate.is_linked = True
@@ -176,9 +190,9 @@ class Candidates:
                 self._agenda.set_earlier(DialDue(candidate.id), now + limits.dial_delay_s)
 
     def gone(self, node: NodeId, now: float) -> None:
-        """A node has ended for good: only a static address may lead to another one some day."""
+        """A node has ended for good: only a door may lead to another one some day."""
         for candidate in [c for c in self._all.values() if c.node == node]:
-            if candidate.source is Source.STATIC:
+            if candidate.curve is None or candidate.source is Source.STATIC:
                 candidate.node = None
                 self._agenda.set_earlier(DialDue(candidate.id), now + limits.dial_delay_s)
             else:
@@ -204,20 +218,29 @@ class Candidates:
         candidate.failures += 1
         if candidate.failing_since is None:
             candidate.failing_since = now
+        self._failing.add(candidate.id)
         failing_s = now - candidate.failing_since
-        if failing_s > limits.peer_forget_s and candidate.source is not Source.STATIC:
+        if failing_s > _patience_s(candidate):
             self._forget(candidate)
             return
         if candidate.was_rejected:
             failing_s = limits.peer_forget_s
-        delay_s = dial_delay_s(candidate.failures, failing_s=failing_s, random=self._random)
+        delay_s = dial_delay_s(
+            candidate.failures,
+            failing_s=failing_s,
+            failing=len(self._failing),
+            random=self._random,
+        )
         self._agenda.set(DialDue(candidate.id), now + delay_s)
 
     def _first_delay_s(self, event: Sighted) -> float:
+        if event.source is Source.REMEMBERED:
+            spread_s = limits.remembered_spacing_s * len(self._all)
+            return min(spread_s, limits.remembered_delay_s_max) * self._random()
+        if event.source is Source.EXCHANGE:
+            return jittered(2 * limits.dial_delay_s, self._random)
         if event.source is Source.STATIC or event.curve is None:
             return 0.0
-        if event.source is Source.EXCHANGE or event.source is Source.REMEMBERED:
-            return jittered(2 * limits.dial_delay_s, self._random)
         return 0.0 if self._curve < event.curve else limits.dial_delay_s
 
     def _drop_attempt(self, link: LinkId) -> None:
@@ -230,6 +253,8 @@ class Candidates:
         if candidate.attempts:
             return
         del self._all[candidate.id]
+        self._failing.discard(candidate.id)
+        self._waiting.pop(candidate.id, None)
         self._agenda.drop(DialDue(candidate.id))
 
     def _has_room(self, source: Source, now: float) -> bool:
@@ -248,9 +273,31 @@ class Candidates:
         self._forget(min(failing, key=lambda c: (c.source not in HINTS, c.failing_since or now)))
         return True
 
-    def _is_dialling_enough(self, candidate: Candidate) -> bool:
-        """Whether so many hints are being followed that others would have to wait for them."""
-        if candidate.source not in HINTS or candidate.was_met:
+    def _must_wait(self, candidate: Candidate) -> bool:
+        """Whether enough attempts are under way, so that one more would cost others their sockets.
+
+        Those that failed before and mere hints have a share of their own: a newcomer that was truly
+        seen never waits behind the dead. Nodes of this host answer at once and need not wait.
+        """
+        if len(self._by_link) >= limits.links_max:
+            return True
+        if candidate.source is Source.REGISTRY:
             return False
-        hinted = sum(c.source in HINTS and not c.is_linked for c in self._by_link.values())
-        return hinted >= limits.hinted_dials_max
+        under_way = [c for c in self._by_link.values() if not c.is_linked]
+        if len(under_way) >= limits.dials_max:
+            return True
+        if not _is_doubtful(candidate):
+            return False
+        return sum(map(_is_doubtful, under_way)) >= limits.doubtful_dials_max
+
+
+def _is_doubtful(candidate: Candidate) -> bool:
+    """Whether there is reason to believe that nobody will answer."""
+    return candidate.failures > 0 or (candidate.source in HINTS and not candidate.was_met)
+
+
+def _patience_s(candidate: Candidate) -> float:
+    """How long a candidate may fail before it is forgotten."""
+    if candidate.source is Source.STATIC:
+        return math.inf
+    return limits.peer_forget_s if candidate.curve else limits.remembered_s_max

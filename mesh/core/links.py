@@ -12,6 +12,7 @@ from mesh.core.events import LinkLost, LocalNodes, Loss, Sighted, Source
 from mesh.core.hints import MayDial, across_hosts, hints
 from mesh.core.link import SELF_LINK, Link, LinkSignal, LinkState
 from mesh.core.mailbox import Mailbox
+from mesh.core.probes import Probes
 from mesh.core.problems import add_problem
 from mesh.core.roster import Peer, Roster
 from mesh.model import Card, LinkId, MailboxKey, NodeId
@@ -40,6 +41,7 @@ class Links:
         self._candidates = candidates
         self._agenda = agenda
         self._links: dict[LinkId, Link] = {}
+        self._probes = Probes(agenda)
         self.problems: dict[str, str] = {}
 
     def route(self, key: MailboxKey) -> LinkId | None:
@@ -238,12 +240,24 @@ class Links:
         return changed
 
     def resumed(self, now: float, out: EffectsDraft) -> None:
-        """After a sleep: ask everybody for a sign of life before blaming anybody."""
+        """After a sleep or a move: ask everybody for a sign of life before blaming anybody."""
+        self._probes.postpone(now)
         for known in self._links.values():
             known.heard_at = now
             if known.state is LinkState.UP:
-                out.packets.append((known.id, Ping(abs(known.id))))
+                self._probes.ask(known.id, now, out)
+            else:
+                self._agenda.set(HandshakeDue(known.id), now + limits.handshake_timeout_s)
+        for node, peer in self._roster.peers.items():
+            if peer.link is None:
+                self._agenda.set(AwayDue(node), now + limits.suspect_redial_s)
         self._candidates.retry_all(now)
+
+    def probe_due(self, link: LinkId, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        """A link gave no sign of life when it was asked for one: what it led to is redialled."""
+        self._probes.forget(link)
+        known = self._links.get(link)
+        return self._end(known, Loss.CLOSED, now, out) if known is not None else []
 
     def tell(self, packet: Packet, out: EffectsDraft) -> None:
         """Send a packet over every link that our welcome or announcement went over already."""
@@ -309,10 +323,12 @@ class Links:
         old = self._links.get(peer.link) if peer.link is not None else None
         if old is not None and not self._is_preferred(link, over=old, node=node):
             self._retire(link, out)
+            self._doubt(old, now, out)
             return []
         peer.link = link.id
         if old is not None:
             self._retire(old, out)
+            self._doubt(old, now, out)
         self._send_hints(link, out)
         return self._agents_of(node)
 
@@ -329,6 +345,11 @@ class Links:
             self._candidates.release(link.id)
             del self._links[link.id]
             out.closes.append(link.id)
+
+    def _doubt(self, link: Link, now: float, out: EffectsDraft) -> None:
+        """A peer that dials again may know better than we do that its old link is dead."""
+        if link.id in self._links:
+            self._probes.ask(link.id, now, out)
 
     def _send_hints(self, link: Link, out: EffectsDraft) -> None:
         assert link.greeting is not None
@@ -356,6 +377,7 @@ class Links:
 
     def _heard(self, link: Link, node: NodeId, now: float, out: EffectsDraft) -> None:
         link.heard_at = now
+        self._probes.forget(link.id)
         if self._roster.touch(node, now):
             out.roster_changed = True
 

@@ -11,10 +11,13 @@ from mesh.core.agenda import (
     Agenda,
     AwayDue,
     DialDue,
+    DialsDue,
     ExchangeDue,
     ExpiryDue,
     HandshakeDue,
+    LinkMatter,
     Matter,
+    ProbeDue,
     StreamDue,
     SweepDue,
     TransfersDue,
@@ -122,7 +125,6 @@ class Node:
             mailboxes=mailboxes,
         )
         self._requests = Requests(roster=self.roster, post=self._post)
-        self._swept_at = now
         self._offers = Offers(post=self._post, links=self._links)
         self._fetches = Fetches(
             links=self._links, mailboxes=self._post.mailboxes, quota=quota or FileQuota()
@@ -335,20 +337,12 @@ class Node:
                 assert_never(packet)
 
     def _due(self, now: float, out: EffectsDraft) -> None:
+        due_at = self._agenda.next_deadline()
+        if due_at is not None and now - due_at > limits.asleep_s_min:
+            # We were asleep or stuck ourselves, so the silence proves nothing.
+            self._links.resumed(now, out)
         for matter in list(self._agenda.take_due(now)):
             match matter:
-                case DialDue():
-                    self._links.dial_due(matter.candidate, now, out)
-                case HandshakeDue():
-                    self._changed(self._links.handshake_due(matter.link, now, out), now, out)
-                case AwayDue():
-                    self._changed(self._links.away_due(matter.node, now, out), now, out)
-                case SweepDue():
-                    self._sweep(now, out)
-                    self._agenda.set(matter, now + limits.sweep_interval_s)
-                case ExchangeDue():
-                    self._links.exchange(out)
-                    self._agenda.set(matter, now + limits.peer_exchange_interval_s)
                 case ExpiryDue():
                     self._post.expiry_due(matter.mailbox, now, out)
                 case StreamDue():
@@ -357,16 +351,31 @@ class Node:
                     self._fetches.due(now, out)
                     self._offers.due(now, out)
                 case _:
-                    assert_never(matter)
+                    self._changed(self._link_due(matter, now, out), now, out)
 
-    def _sweep(self, now: float, out: EffectsDraft) -> None:
-        late_s = now - self._swept_at - limits.sweep_interval_s
-        self._swept_at = now
-        if late_s > limits.sweep_interval_s:
-            # We were asleep or stuck ourselves, so the silence proves nothing.
-            self._links.resumed(now, out)
-        else:
-            self._changed(self._links.sweep(now, out), now, out)
+    def _link_due(self, matter: LinkMatter, now: float, out: EffectsDraft) -> list[MailboxKey]:
+        changed: list[MailboxKey] = []
+        match matter:
+            case DialDue():
+                self._links.dial_due(matter.candidate, now, out)
+            case DialsDue():
+                for candidate in self._candidates.take_waiting(now):
+                    self._links.dial_due(candidate, now, out)
+            case HandshakeDue():
+                changed = self._links.handshake_due(matter.link, now, out)
+            case ProbeDue():
+                changed = self._links.probe_due(matter.link, now, out)
+            case AwayDue():
+                changed = self._links.away_due(matter.node, now, out)
+            case SweepDue():
+                changed = self._links.sweep(now, out)
+                self._agenda.set(matter, now + limits.sweep_interval_s)
+            case ExchangeDue():
+                self._links.exchange(out)
+                self._agenda.set(matter, now + limits.peer_exchange_interval_s)
+            case _:
+                assert_never(matter)
+        return changed
 
     def _changed(self, keys: list[MailboxKey], now: float, out: EffectsDraft) -> None:
         if keys:

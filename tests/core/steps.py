@@ -35,6 +35,13 @@ def lose(node: Node, link: int, loss: Loss = Loss.CLOSED, now: float = 0.0) -> E
     return node.step(LinkLost(LinkId(link), loss), now)
 
 
+def wait(node: Node, until: float) -> Effects:
+    """Wake the node whenever it wants to be; return what it did the last time, at `until`."""
+    while (deadline := node.next_deadline()) is not None and deadline < until:
+        node.step(Timeout(), deadline)
+    return node.step(Timeout(), until)
+
+
 def sight(node: Node, other: NodeId = OTHER_NODE, now: float = 0.0) -> LinkId:
     """Let discovery show a node; return the link by which it is dialled."""
     node.step(Sighted(Source.STATIC, curve_of(other), (f"tcp://{chr(other[0])}:1",), other), now)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mesh import limits
-from mesh.core.agenda import Agenda, DialDue, Matter
+from mesh.core.agenda import Agenda, DialDue, DialsDue, Matter
 from mesh.core.candidates import Candidate, Candidates
 from mesh.core.effects import Dial, EffectsDraft
 from mesh.core.events import LocalNodes, Loss, Sighted, Source
@@ -79,13 +79,24 @@ def test_a_sighting_of_ourselves_or_without_an_endpoint_is_ignored(bench):
         (None, Source.STATIC, 0.0),
         (SMALLER, Source.STATIC, 0.0),
         (LARGER, Source.EXCHANGE, 2 * limits.dial_delay_s),
-        (LARGER, Source.REMEMBERED, 2 * limits.dial_delay_s),
+        (None, Source.REMEMBERED, limits.remembered_spacing_s / 2),
     ],
 )
 def test_of_two_nodes_that_sight_each_other_one_dials_first(bench, curve, source, delay_s):
     """PROTOCOL.md DISC-2."""
     bench.sight(curve, source=source)
     assert bench.agenda.next_deadline() == pytest.approx(delay_s)
+
+
+def test_remembered_peers_are_not_dialled_all_at_once(bench):
+    """PROTOCOL.md DISC-2."""
+    for number in range(100):
+        bench.sight(None, f"tcp://door-{number}:1", source=Source.REMEMBERED)
+    delays: list[float] = []
+    while (deadline := bench.agenda.next_deadline()) is not None:
+        delays += [deadline] * len(bench.due(deadline))
+    assert delays[0] == pytest.approx(limits.remembered_spacing_s * half())
+    assert delays[-1] == pytest.approx(limits.remembered_delay_s_max * half())
 
 
 def test_a_static_peer_is_dialled_at_its_door_without_an_expectation(bench):
@@ -227,6 +238,16 @@ def test_who_cannot_be_reached_for_a_week_is_forgotten_unless_static(bench):
     assert bench.candidates.candidate(b"door") is not None
 
 
+def test_a_door_is_remembered_for_longer_than_a_node_but_not_for_ever(bench):
+    """PROTOCOL.md DISC-4."""
+    bench.sight(None, "door", source=Source.REMEMBERED)
+    for link, now in enumerate((0.0, limits.peer_forget_s + 1.0, limits.remembered_s_max + 1.0), 1):
+        assert bench.dial(b"door", now)
+        bench.fail(link, now)
+        bench.dial(b"door", now)
+    assert bench.candidates.candidate(b"door") is None
+
+
 def test_after_a_sleep_everybody_out_of_reach_is_dialled_at_once(bench):
     """PROTOCOL.md PRES-5."""
     bench.sight(LARGER)
@@ -253,16 +274,17 @@ def test_a_node_whose_last_link_ended_is_dialled_wherever_it_may_be_met(bench):
     assert due == [DialDue(b"door")]
 
 
-def test_a_node_that_ended_for_good_is_forgotten_but_a_static_address_is_dialled_again(bench):
+def test_a_node_that_ended_for_good_is_forgotten_but_a_door_is_dialled_again(bench):
     """PROTOCOL.md DISC-8."""
     bench.sight(LARGER, node=OTHER_NODE)
     bench.sight(None, "door", source=Source.STATIC, node=OTHER_NODE)
+    bench.sight(None, "old door", source=Source.REMEMBERED, node=OTHER_NODE)
     bench.sight(SMALLER, node=THIRD_NODE)
     bench.due(1.0)
     bench.candidates.gone(OTHER_NODE, 1.0)
     assert bench.candidates.candidate(LARGER) is None
     assert bench.candidates.candidate(SMALLER) is not None
-    assert bench.due(2.0) == [DialDue(b"door")]
+    assert bench.due(2.0) == [DialDue(b"door"), DialDue(b"old door")]
     assert bench.known(b"door").node is None
 
 
@@ -291,28 +313,70 @@ def fail_round(bench: Bench, id_: bytes, now: float) -> None:
     assert bench.dial(id_, now) == []
 
 
-def test_too_many_attempts_at_once_wait(bench):
+def waiting(bench: Bench, now: float = 1.0) -> list[bytes]:
+    """Return who may be dialled again, when that is due."""
+    assert DialsDue() in bench.due(now)
+    return bench.candidates.take_waiting(now)
+
+
+def test_too_many_attempts_at_once_wait_for_their_turn(bench):
     """PROTOCOL.md DISC-6."""
-    for number in range(limits.links_max):
+    for number in range(limits.dials_max):
         bench.sight(numbered(number))
         assert bench.dial(numbered(number))
-    bench.sight(SMALLER)
-    bench.due(1.0)
-    assert bench.dial(SMALLER) == []
-    assert DialDue(SMALLER) in bench.due(limits.sweep_interval_s)
+    for number in range(limits.dials_max + 1):
+        bench.sight(numbered(1000 + number))
+        assert bench.dial(numbered(1000 + number)) == []
+    assert waiting(bench) == [numbered(1000 + n) for n in range(limits.dials_max)]
+    assert bench.dial(numbered(1000), 1.0) == []
+    bench.succeed(1)
+    assert waiting(bench, 2.0) == [numbered(1000 + limits.dials_max), numbered(1000)]
+    assert bench.dial(numbered(1000), 2.0)
+
+
+def test_who_waits_and_is_forgotten_is_not_dialled(bench):
+    """PROTOCOL.md DISC-6."""
+    for number in range(limits.dials_max):
+        bench.sight(numbered(number))
+        assert bench.dial(numbered(number))
+    bench.sight(LARGER, node=OTHER_NODE)
+    bench.dial()
+    bench.candidates.gone(OTHER_NODE, 0.0)
+    assert waiting(bench) == []
+
+
+def test_nodes_of_this_host_need_not_wait_for_others(bench):
+    """PROTOCOL.md DISC-6: they answer at once; only the number of links bounds them."""
+    for number in range(limits.links_max):
+        bench.sight(numbered(number), source=Source.REGISTRY)
+        assert bench.dial(numbered(number))
+    bench.sight(source=Source.REGISTRY)
+    assert bench.dial() == []
 
 
 def test_hints_cannot_take_all_attempts(bench):
     """PROTOCOL.md DISC-6."""
-    for number in range(limits.hinted_dials_max + 1):
+    for number in range(limits.doubtful_dials_max + 1):
         bench.sight(numbered(number), source=Source.EXCHANGE)
     bench.sight(LARGER)
-    for number in range(limits.hinted_dials_max):
+    for number in range(limits.doubtful_dials_max):
         assert bench.dial(numbered(number))
-    assert bench.dial(numbered(limits.hinted_dials_max)) == []
+    assert bench.dial(numbered(limits.doubtful_dials_max)) == []
     assert bench.dial(LARGER)
     bench.succeed(1)
-    assert bench.dial(numbered(limits.hinted_dials_max))
+    assert bench.dial(numbered(limits.doubtful_dials_max))
+
+
+def test_the_dead_do_not_keep_newcomers_waiting(bench):
+    """PROTOCOL.md DISC-6."""
+    for number in range(limits.doubtful_dials_max + 1):
+        bench.sight(numbered(number))
+        fail_round(bench, numbered(number), 0.0)
+    for number in range(limits.doubtful_dials_max):
+        assert bench.dial(numbered(number))
+    assert bench.dial(numbered(limits.doubtful_dials_max)) == []
+    bench.sight(LARGER)
+    assert bench.dial(LARGER)
 
 
 def test_candidates_are_bounded_and_who_failed_longest_makes_room(bench):

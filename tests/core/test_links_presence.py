@@ -1,9 +1,12 @@
 """Links: presence, goodbye, and what peers tell of each other."""
 
+import pytest
+
 from mesh import limits
 from mesh.core.effects import Effects
 from mesh.core.events import (
     LocalNodes,
+    Moved,
     Resumed,
     Sighted,
     Source,
@@ -33,7 +36,7 @@ from tests.core.samples import (
     greeting,
     new_node,
 )
-from tests.core.steps import IN, accept, dialled, give, lose, sight, up
+from tests.core.steps import IN, accept, dialled, give, lose, sight, up, wait
 
 SMALLER_NODE = NodeId(b"a" * 16)
 
@@ -89,7 +92,7 @@ def test_a_peer_without_a_link_has_its_time_to_come_back():
     accept(node, IN, None, card(BOB, "bob"))
     lose(node, IN, now=1.0)
     assert presence(node) is Presence.SUSPECT
-    node.step(Timeout(), 1.0 + limits.suspect_redial_s)
+    wait(node, 1.0 + limits.suspect_redial_s)
     assert presence(node) is Presence.AWAY
     assert up(node) == {}
 
@@ -100,7 +103,7 @@ def test_a_peer_that_came_back_in_time_never_was_away():
     accept(node, -1, None, card(BOB, "bob"))
     lose(node, -1, now=1.0)
     accept(node, -2, None, card(BOB, "bob"), now=2.0)
-    node.step(Timeout(), 1.0 + limits.suspect_redial_s)
+    wait(node, 1.0 + limits.suspect_redial_s)
     assert presence(node) is Presence.LIVE
     assert node._links.away_due(OTHER_NODE, 20.0, None) == []
     assert node._links.away_due(THIRD_NODE, 20.0, None) == []
@@ -146,14 +149,62 @@ def test_the_registry_knows_who_of_this_host_is_alive():
     assert up(node) == {THIRD_NODE: LinkId(-2)}
 
 
-def test_after_a_sleep_everybody_is_asked_before_anybody_is_blamed():
+@pytest.mark.parametrize("event", [Resumed(), Moved()])
+def test_after_a_sleep_or_a_move_everybody_is_asked_before_anybody_is_blamed(event):
     """PROTOCOL.md PRES-5."""
     node = new_node()
     accept(node, IN, None, card(BOB, "bob"))
-    sight(node, THIRD_NODE)
-    assert node.step(Resumed(), 1000.0).packets == ((IN, Ping(1)),)
-    node.step(Timeout(), 1000.0)
+    link = sight(node, THIRD_NODE)
+    assert node.step(event, 1000.0).packets == ((IN, Ping(1)),)
+    assert node.step(event, 1001.0).packets == ()  # It has been asked already.
+    assert node.step(Timeout(), 1001.0).closes == ()
     assert presence(node) is Presence.LIVE
+    assert give(node, IN, Pong(1), 1002.0) == Effects()
+    assert link in wait(node, 1001.0 + limits.handshake_timeout_s).closes
+    assert presence(node) is Presence.LIVE
+
+
+def test_a_link_that_gives_no_sign_of_life_when_it_is_asked_is_dialled_anew():
+    """PROTOCOL.md PRES-7: within seconds, not when its silence has lasted long enough."""
+    node = new_node()
+    link = dialled(node, OTHER_NODE, card(BOB, "bob"))
+    node.step(Moved(), 10.0)
+    effects = wait(node, 10.0 + limits.probe_timeout_s)
+    assert effects.closes == (link,)
+    assert presence(node) is Presence.SUSPECT
+    (dial,) = wait(node, 10.0 + limits.probe_timeout_s + limits.dial_delay_s).dials
+    assert dial.endpoint == "tcp://o:1"
+
+
+def test_who_slept_while_it_waited_for_a_sign_of_life_waits_anew():
+    """PROTOCOL.md PRES-5."""
+    node = new_node()
+    accept(node, IN, None, card(BOB, "bob"))
+    node.step(Moved(), 10.0)
+    assert node.step(Timeout(), 100.0).closes == ()
+    assert wait(node, 100.0 + limits.probe_timeout_s).closes == (IN,)
+
+
+def test_who_slept_while_a_peer_was_to_come_back_gives_it_its_time_anew():
+    """PROTOCOL.md PRES-5."""
+    node = new_node()
+    accept(node, IN, None, card(BOB, "bob"))
+    lose(node, IN, now=1.0)
+    node.step(Timeout(), 100.0)
+    assert presence(node) is Presence.SUSPECT
+    wait(node, 100.0 + limits.suspect_redial_s)
+    assert presence(node) is Presence.AWAY
+
+
+def test_a_link_is_asked_for_a_sign_of_life_when_its_peer_dials_again():
+    """PROTOCOL.md PRES-7: the peer may have moved; what is dead must not be preferred for long."""
+    node = new_node()
+    old = dialled(node, OTHER_NODE, card(BOB, "bob"))
+    effects = accept(node, IN, None, card(BOB, "bob"), now=1.0)
+    assert effects.packets[-1:] == ((old, Ping(1)),)
+    assert up(node) == {OTHER_NODE: old}
+    wait(node, 1.0 + limits.probe_timeout_s)
+    assert up(node) == {OTHER_NODE: IN}
 
 
 def test_a_node_that_woke_up_late_blames_nobody_either():

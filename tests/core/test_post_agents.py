@@ -38,7 +38,7 @@ from tests.core.samples import (
     message_id,
     snapshot,
 )
-from tests.core.steps import accept, give, lose
+from tests.core.steps import accept, give, lose, wait
 
 # Agents come and go.
 
@@ -82,7 +82,7 @@ def test_why_a_letter_is_queued():
     why = [node.why(ALICE, message_id(1), "bob", 0.0)]
     lose(node, LINK, now=1.0)
     why.append(node.why(ALICE, message_id(1), "bob", 1.0))
-    node.step(Timeout(), 1.0 + limits.suspect_redial_s)
+    wait(node, 1.0 + limits.suspect_redial_s)
     why.append(node.why(ALICE, message_id(1), "bob", 20.0))
     accept(node, -2, greeting(THIRD_NODE), card(CAROL, "bob"), now=20.0)
     why.append(node.why(ALICE, message_id(1), "bob", 20.0))

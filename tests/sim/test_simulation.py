@@ -81,7 +81,7 @@ CATCHES = {
     "SequencesReused": (7, 26),
     "ShownForgotten": (3, 26, 38),
     "ShownIsDelivered": range(4),
-    "SplitBroadcast": (510, 772),
+    "SplitBroadcast": (1148, 2196),
     "ToldTooEarly": range(4),
     "TwoHolders": (36, 59),
 }
