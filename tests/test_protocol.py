@@ -206,26 +206,41 @@ def test_only_canonical_cbor_is_read(encoded):
         codec.loads(encoded, bytes_max=100, depth_max=8)
 
 
+NODE = keys.NodeSigner(SEED)
+
+
 def opening(dialled: CurveKey, seed: bytes) -> Opening:
     public = bindings.crypto_scalarmult_base(seed)
-    return Opening(greeting(), b"n" * 16, public, dialled)
+    own = replace(greeting(), node=NODE.id, curve=NODE.curve.public)
+    return Opening(own, b"n" * 16, public, dialled)
 
 
 def fields(made: Opening) -> list[object]:
     g = made.greeting
-    start = [g.version, g.node, g.host, g.curve, list(g.endpoints), g.expected]
+    start = [g.version, g.host, list(g.endpoints), g.expected]
     return [*start, made.nonce, made.ephemeral, made.dialled]
 
 
+def test_a_node_is_named_by_its_key_and_listens_under_it():
+    """PROTOCOL.md KEY-5, KEY-7."""
+    public, secret = bindings.crypto_sign_seed_keypair(SEED)
+    assert NODE.id == blake(b"mesh1-node", public, size=16)
+    curve = bindings.crypto_sign_ed25519_sk_to_curve25519(secret)
+    assert (NODE.curve.secret, NODE.curve.public) == (curve, keys.node_curve(public))
+    assert NODE.curve.public == bindings.crypto_scalarmult_base(curve)
+
+
 def test_greetings_make_the_keys_of_a_link():
-    """PROTOCOL.md SEAL-2, SEAL-3, SEAL-4, SEAL-5, SEAL-6."""
+    """PROTOCOL.md KEY-7, SEAL-2, SEAL-3, SEAL-4, SEAL-5, SEAL-6."""
     mesh_keys = keys.open_keys("team")
     first, second = opening(CurveKey(b"c" * 32), b"1" * 32), opening(CurveKey(b"c" * 32), b"2" * 32)
-    hello = packet([1, *fields(first)])
-    assert greetings.encode_hello(first) == hello
+    part = cbor(fields(first))
+    hello = packet([1, SIGNER.key, signature(b"mesh1/hello\0" + part)], part)
+    assert greetings.encode_hello(first, signer=NODE) == hello
     digest = blake(b"mesh1-greeting", hello)
-    welcome = packet([2, *fields(second), digest])
-    assert greetings.encode_welcome(second, hello=hello) == welcome
+    part = cbor([*fields(second), digest])
+    welcome = packet([2, SIGNER.key, signature(b"mesh1/welcome\0" + part)], part)
+    assert greetings.encode_welcome(second, hello=hello, signer=NODE) == welcome
     assert greetings.decode_welcome(welcome, hello=hello) == second
     with pytest.raises(SignatureError):
         greetings.decode_welcome(welcome, hello=hello + b"x")
@@ -250,16 +265,16 @@ def test_greetings_make_the_keys_of_a_link():
 def test_a_greeting_is_alone_in_its_envelope():
     """PROTOCOL.md SEAL-1, SEAL-7: `mesh.driver.ciphers` drops it otherwise."""
     mesh_keys = keys.open_keys("team")
-    own = CurveKey(b"c" * 32)
-    hello = greetings.encode_hello(opening(own, b"1" * 32))
+    made = opening(NODE.curve.public, b"1" * 32)
+    hello = greetings.encode_hello(made, signer=NODE)
 
     def ciphers() -> Ciphers:
         sign = lambda _key, message: SIGNER.sign(message)  # noqa: E731
-        return Ciphers([mesh_keys], curve=own, sign=sign, random=bytes)
+        return Ciphers([mesh_keys], node=NODE, sign=sign, random=bytes)
 
     alone, crowd = (sealed(cbor(n * [hello]), mesh_keys.aead) for n in (1, 2))
     ((found,), unknown) = ciphers().open(LinkId(-1), alone, is_door=False)
-    assert (found.greeting, unknown) == (greeting(), 0)
+    assert (found.greeting, unknown) == (made.greeting, 0)
     with pytest.raises(MalformedError):
         ciphers().open(LinkId(-1), crowd, is_door=False)
     with pytest.raises(SignatureError):

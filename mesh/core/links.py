@@ -1,8 +1,6 @@
 """All links of a node: handshake, presence, goodbye, and which link a peer is reached by."""
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 
 from mesh import limits
 from mesh.core.agenda import Agenda, AwayDue, HandshakeDue, Matter
@@ -143,13 +141,8 @@ class Links:
         before = list(known.cards)
         known.cards = {card.key: card for card in packet.cards}
         is_first, known.has_announced = not known.has_announced, True
-        changed: list[MailboxKey] = []
-        if self._is_apart(known, known.greeting.node):
-            changed += self._set_apart(known, known.greeting, now, out)
-            is_first = True
         node = known.greeting.node
-        if is_first:
-            changed += self._up(known, known.greeting, now, out)
+        changed = self._up(known, known.greeting, now, out) if is_first else []
         self._heard(known, node, now, out)
         peer = self._roster.peers.get(node)
         if peer is not None and peer.link == link:
@@ -276,31 +269,6 @@ class Links:
     def _is_linked(self, candidate: Candidate) -> bool:
         peer = self._roster.peers.get(candidate.node) if candidate.node else None
         return peer is not None and peer.link is not None
-
-    def _is_apart(self, link: Link, node: NodeId) -> bool:
-        """Whether another link, with mailboxes of its own, is that node's already.
-
-        Node ids are claims. Two links are taken for one node only while they prove a mailbox in
-        common, or the other one proves none.
-        """
-        return any(
-            other.cards and not other.cards.keys() & link.cards.keys()
-            for other in self._links.values()
-            if other is not link and _is_spare(other, node)
-        )
-
-    def _set_apart(
-        self, link: Link, greeting: Greeting, now: float, out: EffectsDraft
-    ) -> list[MailboxKey]:
-        """Take a link for a node of its own, whatever it calls itself."""
-        own = hashlib.blake2b(greeting.node + link.id.to_bytes(8, signed=True), digest_size=16)
-        link.greeting = replace(greeting, node=NodeId(own.digest()))
-        text = f"link {link.id} calls itself a node that another link proves to be"
-        out.notices.append(Notice(Severity.WARNING, text))
-        peer = self._roster.peers.get(greeting.node)
-        if peer is None or peer.link != link.id:
-            return []
-        return self._fall_back(greeting.node, now)
 
     def _fall_back(self, node: NodeId, now: float) -> list[MailboxKey]:
         """Use another link to a node, if there is one, with what was announced over it."""

@@ -14,7 +14,7 @@ from mesh.model import CurveKey, LinkId, MailboxKey
 from mesh.packet import Greeting, Hello, Packet, Welcome
 from mesh.wire import frames, greetings, packets
 from mesh.wire.greetings import NONCE_BYTES, Opening
-from mesh.wire.keys import KEY_BYTES, LinkKeys, LinkSecret, MeshKeys, link_keys
+from mesh.wire.keys import KEY_BYTES, LinkKeys, LinkSecret, MeshKeys, NodeSigner, link_keys
 
 RandomBytes = Callable[[int], bytes]
 Sign = Callable[[MailboxKey, bytes], bytes]
@@ -34,13 +34,17 @@ class _Cipher:
 
 
 class Ciphers:
-    """Seals and opens what goes over the links. `mesh_keys`: the current ones, then older ones."""
+    """Seals and opens what goes over the links.
+
+    `mesh_keys` are the current ones, then older ones; `node` signs this node's greetings, `sign`
+    for the mailboxes it holds.
+    """
 
     def __init__(
-        self, mesh_keys: Sequence[MeshKeys], *, curve: CurveKey, sign: Sign, random: RandomBytes
+        self, mesh_keys: Sequence[MeshKeys], *, node: NodeSigner, sign: Sign, random: RandomBytes
     ) -> None:
         self._mesh_keys = tuple(mesh_keys)
-        self._curve = curve
+        self._node = node
         self._sign = sign
         self._random = random
         self._links: dict[LinkId, _Cipher] = {}
@@ -53,7 +57,7 @@ class Ciphers:
         secret = LinkSecret(self._random(KEY_BYTES))
         met = mesh_keys.door.public if dialled is None else dialled
         opening = Opening(greeting, self._random(NONCE_BYTES), secret.public, met)
-        data = greetings.encode_hello(opening)
+        data = greetings.encode_hello(opening, signer=self._node)
         self._links[link] = _Cipher(mesh_keys, met, data, secret)
         return self._seal_greeting(mesh_keys, data)
 
@@ -62,7 +66,7 @@ class Ciphers:
         cipher = self._links[link]
         secret = LinkSecret(self._random(KEY_BYTES))
         opening = Opening(greeting, self._random(NONCE_BYTES), secret.public, cipher.dialled)
-        data = greetings.encode_welcome(opening, hello=cipher.hello)
+        data = greetings.encode_welcome(opening, hello=cipher.hello, signer=self._node)
         cipher.keys = link_keys(
             secret,
             cipher.ephemeral,
@@ -151,7 +155,7 @@ class Ciphers:
         self, link: LinkId, data: bytes, mesh_keys: MeshKeys, *, is_door: bool
     ) -> Packet:
         opening = greetings.decode_hello(data)
-        met = mesh_keys.door.public if is_door else self._curve
+        met = mesh_keys.door.public if is_door else self._node.curve.public
         if opening.dialled != met:
             raise SignatureError("a hello that was meant for another socket")
         self._links[link] = _Cipher(mesh_keys, met, data, ephemeral=opening.ephemeral)

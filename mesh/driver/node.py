@@ -39,7 +39,7 @@ from mesh.driver.start import check_start
 from mesh.driver.stores import Stores
 from mesh.driver.transfers import Transfers
 from mesh.errors import StoreError
-from mesh.model import Kind, LinkId, MailboxKey, NodeId, State, Why
+from mesh.model import Kind, LinkId, MailboxKey, State, Why
 from mesh.net.addresses import is_on_loopback, told_by_member
 from mesh.net.interface import Discovery
 from mesh.net.registry import LocalNode, Registry, lock_path
@@ -48,7 +48,7 @@ from mesh.packet import Greeting, Packet
 from mesh.store.home import Home
 from mesh.store.interface import StoredReceipt
 from mesh.store.locks import FileLock, is_held
-from mesh.wire.keys import MeshKeys
+from mesh.wire.keys import MeshKeys, NodeSigner
 
 _log = logging.getLogger(__name__)
 _FINISH_S = 0.5
@@ -64,7 +64,8 @@ class MeshNode:
 
     def __init__(self, config: Config, *, dispatch: Dispatch) -> None:
         self.config = config
-        self.id = NodeId(os.urandom(16))
+        self._signer = NodeSigner(os.urandom(32))
+        self.id = self._signer.id
         self.stores = Stores()
         self.desk = Desk(
             on_link_lost=self._look_around,
@@ -253,7 +254,7 @@ class MeshNode:
     def _new_transport(self, home: Home, mesh_keys: list[MeshKeys]) -> ZmqTransport:
         keys = Keys(
             clients=[(keys.client.secret, keys.client.public) for keys in mesh_keys],
-            server_secret=os.urandom(32),
+            server_secret=self._signer.curve.secret,
             door_secret=mesh_keys[0].door.secret,
         )
         return ZmqTransport(
@@ -264,9 +265,7 @@ class MeshNode:
         )
 
     def _new_engine(self, mesh_keys: list[MeshKeys], greeting: Greeting) -> Engine:
-        ciphers = Ciphers(
-            mesh_keys, curve=self._transport.curve, sign=self.holding.sign, random=os.urandom
-        )
+        ciphers = Ciphers(mesh_keys, node=self._signer, sign=self.holding.sign, random=os.urandom)
         self._outbound = Outbound(
             transport=self._transport, ciphers=ciphers, stores=self.stores, greeting=greeting
         )

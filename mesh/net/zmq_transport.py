@@ -53,7 +53,7 @@ class Keys:
     """All CURVE keys of a node, 32 raw bytes each.
 
     `clients` are (secret, public): the first is used for dialling, the publics of all are let in.
-    `server_secret` is random per process, `door_secret` follows from the mesh secret.
+    `server_secret` is the node's own, `door_secret` follows from the mesh secret.
     """
 
     clients: Sequence[tuple[bytes, bytes]]

@@ -1,11 +1,13 @@
-"""Hello and welcome as bytes: a greeting and what the link's keys are made of.
+"""Hello and welcome as bytes: a greeting, signed by its node, and what the link's keys are made of.
 
-    [kind, version, node, host, curve, endpoints, expected or null, nonce, ephemeral key,
-     dialled curve key]           and in a welcome: digest of the hello
+    head    [kind, node key, signature]
+    part    [version, host, endpoints, expected or null, nonce, ephemeral key,
+             dialled curve key]           and in a welcome: digest of the hello
 
-Both are sealed under the mesh key. `dialled` is the CURVE key that the dialling side used, or that
-the listening side was met at; each side must compare it with its own view, so that a member who
-passes greetings on through its own socket is found out.
+Both are sealed under the mesh key. The node's id and its curve key follow from the node key, so
+neither can be claimed by anybody else. `dialled` is the CURVE key that the dialling side used, or
+that the listening side was met at; each side must compare it with its own view, so that a member
+who passes greetings on through its own socket is found out.
 """
 
 from dataclasses import dataclass
@@ -14,13 +16,28 @@ from typing import Final
 from mesh.errors import MalformedError, SignatureError
 from mesh.model import CurveKey, HostId, NodeId
 from mesh.packet import Greeting
-from mesh.wire.codec import array, integer, octets
-from mesh.wire.heads import PacketKind, decode_endpoints, encode_endpoints, join, split
-from mesh.wire.keys import greeting_digest
+from mesh.wire.codec import array, dumps, integer, octets
+from mesh.wire.heads import (
+    PacketKind,
+    decode_endpoints,
+    encode_endpoints,
+    join,
+    load_small,
+    split,
+)
+from mesh.wire.keys import (
+    SIGNATURE_BYTES,
+    NodeSigner,
+    greeting_digest,
+    node_curve,
+    node_id,
+    verify,
+)
 
 NONCE_BYTES: Final = 16
 _VERSION_MAX: Final = 0xFFFF
-_FIELDS: Final = 10
+_FIELDS: Final = 7
+_LABELS: Final = {PacketKind.HELLO: b"mesh1/hello\0", PacketKind.WELCOME: b"mesh1/welcome\0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +50,15 @@ class Opening:
     dialled: CurveKey
 
 
-def encode_hello(opening: Opening) -> bytes:
+def encode_hello(opening: Opening, *, signer: NodeSigner) -> bytes:
     """Return the hello; keep the bytes, the link's keys are made of them."""
-    return join(PacketKind.HELLO, _fields(opening))
+    return _encode(PacketKind.HELLO, opening, _fields(opening), signer)
 
 
-def encode_welcome(opening: Opening, *, hello: bytes) -> bytes:
+def encode_welcome(opening: Opening, *, hello: bytes, signer: NodeSigner) -> bytes:
     """Return the welcome that answers `hello`; keep the bytes, the link's keys are made of them."""
-    return join(PacketKind.WELCOME, (*_fields(opening), greeting_digest(hello)))
+    fields = (*_fields(opening), greeting_digest(hello))
+    return _encode(PacketKind.WELCOME, opening, fields, signer)
 
 
 def decode_hello(data: bytes) -> Opening:
@@ -48,9 +66,11 @@ def decode_hello(data: bytes) -> Opening:
 
     Raises:
         OversizeError: larger than the protocol allows.
+        SignatureError: not signed by the node it names.
         MalformedError: anything else that is wrong.
     """
-    return _opening(_head(data, PacketKind.HELLO))
+    opening, _ = _decode(data, PacketKind.HELLO, fields=_FIELDS)
+    return opening
 
 
 def decode_welcome(data: bytes, *, hello: bytes) -> Opening:
@@ -58,29 +78,29 @@ def decode_welcome(data: bytes, *, hello: bytes) -> Opening:
 
     Raises:
         OversizeError: larger than the protocol allows.
-        SignatureError: it answers another hello.
+        SignatureError: not signed by the node it names, or it answers another hello.
         MalformedError: anything else that is wrong.
     """
-    head = array(_head(data, PacketKind.WELCOME), items_min=_FIELDS + 1)
-    if octets(head[_FIELDS], 32) != greeting_digest(hello):
+    opening, fields = _decode(data, PacketKind.WELCOME, fields=_FIELDS + 1)
+    if octets(fields[_FIELDS], 32) != greeting_digest(hello):
         raise SignatureError("a welcome to another hello")
-    return _opening(head)
+    return opening
 
 
-def _head(data: bytes, expected: PacketKind) -> list[object]:
-    kind, head, _ = split(data)
-    if kind != expected:
-        raise MalformedError(f"not a {expected.name.lower()}")
-    return head
+def _encode(
+    kind: PacketKind, opening: Opening, fields: tuple[object, ...], signer: NodeSigner
+) -> bytes:
+    greeting = opening.greeting
+    assert (greeting.node, greeting.curve) == (signer.id, signer.curve.public)
+    part = dumps(fields)
+    return join(kind, (signer.key, signer.sign(_LABELS[kind] + part)), (part,))
 
 
 def _fields(opening: Opening) -> tuple[object, ...]:
     greeting = opening.greeting
     return (
         greeting.version,
-        greeting.node,
         greeting.host,
-        greeting.curve,
         encode_endpoints(greeting.endpoints),
         greeting.expected,
         opening.nonce,
@@ -89,16 +109,25 @@ def _fields(opening: Opening) -> tuple[object, ...]:
     )
 
 
-def _opening(head: list[object]) -> Opening:
-    _, version, node, host, curve, endpoints, expected, nonce, ephemeral, dialled, *_ = array(
-        head, items_min=_FIELDS
-    )
+def _decode(data: bytes, expected: PacketKind, *, fields: int) -> tuple[Opening, list[object]]:
+    kind, head, parts = split(data)
+    if kind != expected or not parts:
+        raise MalformedError(f"not a {expected.name.lower()}")
+    _, key_field, signature, *_ = array(head, items_min=3)
+    key = octets(key_field, 32)
+    verify(key, _LABELS[expected] + parts[0], octets(signature, SIGNATURE_BYTES))
+    found = array(load_small(parts[0]), items_min=fields)
+    return _opening(key, found), found
+
+
+def _opening(key: bytes, fields: list[object]) -> Opening:
+    version, host, endpoints, expected, nonce, ephemeral, dialled, *_ = fields
     return Opening(
         Greeting(
             version=integer(version, 0, _VERSION_MAX),
-            node=NodeId(octets(node, 16)),
+            node=node_id(key),
             host=HostId(octets(host, 16)),
-            curve=CurveKey(octets(curve, 32)),
+            curve=node_curve(key),
             endpoints=decode_endpoints(endpoints),
             expected=None if expected is None else NodeId(octets(expected, 16)),
         ),

@@ -1,4 +1,4 @@
-"""Everything secret or signed: keys from the team's secret, link keys, signatures of mailboxes.
+"""Everything secret or signed: keys from the team's secret, link keys, keys of nodes and mailboxes.
 
     secret --Argon2id--> root --keyed BLAKE2b--> frame key, link root, seeds of CURVE keys
 
@@ -19,7 +19,7 @@ from nacl import bindings
 from nacl.exceptions import BadSignatureError, CryptoError
 
 from mesh.errors import ConfigError, MalformedError, SignatureError
-from mesh.model import CurveKey, MailboxKey
+from mesh.model import CurveKey, MailboxKey, NodeId
 
 KEY_BYTES: Final = 32
 KEY_ID_BYTES: Final = 8
@@ -148,6 +148,43 @@ def greeting_digest(packet: bytes) -> bytes:
     return hashlib.blake2b(packet, digest_size=32, person=b"mesh1-greeting").digest()
 
 
+class NodeSigner:
+    """Signs the greetings of one node, made of a seed of 32 random bytes.
+
+    The node's id and the key of its listening socket both follow from the signing key, so whoever
+    signs as a node has its id, and nobody else can say to listen under its socket's key.
+    """
+
+    __slots__ = ("_secret", "curve", "id", "key")
+
+    def __init__(self, seed: bytes) -> None:
+        assert len(seed) == KEY_BYTES
+        self.key, self._secret = bindings.crypto_sign_seed_keypair(seed)
+        self.id = node_id(self.key)
+        self.curve = curve_pair(bindings.crypto_sign_ed25519_sk_to_curve25519(self._secret))
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature of `message`, 64 bytes."""
+        return bindings.crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
+
+
+def node_id(key: bytes) -> NodeId:
+    """Return the id of the node whose signing key is `key`."""
+    return NodeId(hashlib.blake2b(key, digest_size=16, person=b"mesh1-node").digest())
+
+
+def node_curve(key: bytes) -> CurveKey:
+    """Return the public CURVE key of the node whose signing key is `key`.
+
+    Raises:
+        MalformedError: no proper signing key.
+    """
+    try:
+        return CurveKey(bindings.crypto_sign_ed25519_pk_to_curve25519(key))
+    except CryptoError as exc:
+        raise MalformedError("a node key that is none") from exc
+
+
 class MailboxSigner:
     """Signs for one mailbox, whose identity is the Ed25519 key made of a seed of 32 bytes."""
 
@@ -163,7 +200,7 @@ class MailboxSigner:
         return bindings.crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
 
 
-def verify(key: MailboxKey, message: bytes, signature: bytes) -> None:
+def verify(key: bytes, message: bytes, signature: bytes) -> None:
     """Return if `signature` was made of `message` by the holder of `key`.
 
     Raises:

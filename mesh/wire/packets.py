@@ -5,8 +5,8 @@ whose number the head tells. Several packets make an envelope. What a reader doe
 ignores: further fields of a head, further parts, whole packets (`UnknownPacketError`).
 
     kind       head after the kind                              parts
-    HELLO      greeting, nonce, ephemeral, dialled
-    WELCOME    the same, digest of the hello it answers
+    HELLO      node key, signature                              greeting
+    WELCOME    node key, signature                              greeting
     ANNOUNCE   [signature of each card]                         cards
     MAIL       author, signature, [[previous, age ms] of each]  letter, body, letter, body, ...
     ACK        recipient, signature                             [author, incarnation, verdicts]
@@ -15,14 +15,14 @@ ignores: further fields of a head, further parts, whole packets (`UnknownPacketE
     PEERS      number of hints                                  [curve, endpoints, age ms], ...
     PING PONG  token
     LEAVE
-    (files: `mesh.wire.filing`)
+    (greetings: `mesh.wire.greetings`, files: `mesh.wire.filing`)
 
     A card is signed over        "mesh1/card\\0" binding card
     mail by its author over      "mesh1/mail\\0" binding digests of the letters, in order
     an ack by its recipient over "mesh1/ack\\0" binding its part
 
 The binding is the hash of the link's greetings, so nothing signed for one link is worth anything on
-another. Greetings are not signed: they are sealed under the mesh key and decide the link's keys.
+another. Greetings are signed by their nodes, sealed under the mesh key, and decide the link's keys.
 """
 
 from collections.abc import Callable, Sequence

@@ -18,7 +18,6 @@ from mesh.model import CurveKey, LinkId, NodeId, Profile
 from mesh.packet import (
     Announce,
     Hello,
-    Leave,
     Ping,
     Welcome,
 )
@@ -278,33 +277,6 @@ def test_the_end_of_a_link_that_was_not_in_use_changes_nothing():
     assert lose(node, -1) == Effects(closes=(LinkId(-1),))
 
 
-def test_a_link_that_only_claims_to_be_a_known_node_is_set_apart():
-    """PROTOCOL.md LINK-8: node ids are claims, mailboxes are proven."""
-    node = new_node()
-    accept(node, -1, None, card(BOB, "bob"))
-    effects = accept(node, -2, None, card(CAROL, "carol"))
-    text = "link -2 calls itself a node that another link proves to be"
-    assert effects.notices == (Notice(Severity.WARNING, text),)
-    assert node.roster.agent(BOB).node == OTHER_NODE
-    assert up(node)[OTHER_NODE] == LinkId(-1)
-    assert node.roster.agent(CAROL).node != OTHER_NODE
-    assert give(node, -2, Leave()).closes == (LinkId(-2),)
-    assert node.roster.agent(BOB).node == OTHER_NODE
-
-
-def test_a_link_in_use_that_turns_out_to_be_another_node_is_set_apart_too():
-    """PROTOCOL.md LINK-8."""
-    node = new_node()
-    accept(node, -1, None)
-    accept(node, -2, None)
-    give(node, -1, Announce((card(BOB, "bob"),)))
-    assert up(node)[OTHER_NODE] == LinkId(-2)
-    give(node, -2, Announce((card(CAROL, "carol"),)))
-    assert up(node)[OTHER_NODE] == LinkId(-1)
-    assert node.roster.agent(BOB).node == OTHER_NODE
-    assert node.roster.agent(CAROL).node not in {OTHER_NODE, None}
-
-
 def test_mail_is_routed_only_over_a_link_that_proved_the_mailbox():
     """PROTOCOL.md LINK-8."""
     node = new_node()
@@ -315,6 +287,8 @@ def test_mail_is_routed_only_over_a_link_that_proved_the_mailbox():
     accept(node, -2, None, card(BOB, "bob"))
     assert links.route(BOB) == LinkId(-2)
     give(node, -2, Announce(()))
+    assert links.route(BOB) is None
+    lose(node, -2)
     assert links.route(BOB) == LinkId(-1)
     lose(node, -1)
     assert links.route(BOB) is None

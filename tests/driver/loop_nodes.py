@@ -22,13 +22,13 @@ from mesh.driver.receipt import Receipt
 from mesh.driver.recovery import DiskWatch
 from mesh.driver.stores import Stores
 from mesh.errors import StoreError
-from mesh.model import HostId, Incarnation, Kind, MailboxKey, NodeId, Profile, parse_address
-from mesh.net.loopback import LoopbackNetwork, LoopbackTransport
+from mesh.model import HostId, Incarnation, Kind, MailboxKey, Profile, parse_address
+from mesh.net.loopback import LoopbackNetwork
 from mesh.packet import Greeting
 from mesh.store.interface import InboxQuery
 from mesh.store.memory import MemoryStore
 from mesh.store.memory_disk import MemoryDisk
-from mesh.wire.keys import MailboxSigner, open_keys
+from mesh.wire.keys import MailboxSigner, NodeSigner, open_keys
 
 WAIT_S = 5.0
 
@@ -38,11 +38,13 @@ class LoopNode:
     """One node with one mailbox."""
 
     name: str
-    transport: LoopbackTransport
+    network: LoopbackNetwork
     signer: MailboxSigner = field(default_factory=lambda: MailboxSigner(os.urandom(32)))
     is_broken: bool = False
 
     def __post_init__(self) -> None:
+        node = NodeSigner(os.urandom(32))
+        self.transport = self.network.transport(self.name, curve=node.curve.public)
         self.key: MailboxKey = self.signer.key
         self.disk = MemoryDisk(self.key, self.name, "one", Incarnation(os.urandom(8)))
         self.stores = Stores()
@@ -52,14 +54,12 @@ class LoopNode:
         )
         greeting = Greeting(
             version=1,
-            node=NodeId(os.urandom(16)),
+            node=node.id,
             host=HostId(os.urandom(16)),
             curve=self.transport.curve,
             endpoints=(f"loop://{self.transport.name}",),
         )
-        self.ciphers = Ciphers(
-            [open_keys("one")], curve=self.transport.curve, sign=self._sign, random=os.urandom
-        )
+        self.ciphers = Ciphers([open_keys("one")], node=node, sign=self._sign, random=os.urandom)
         self.core = Node(greeting, is_open=False, random=random.random, now=now_s())
         self.outbound = Outbound(
             transport=self.transport, ciphers=self.ciphers, stores=self.stores, greeting=greeting
@@ -156,7 +156,7 @@ def draft_of(content: str, kind: Kind = Kind.DIRECT) -> Draft:
 async def running(*names: str) -> AsyncIterator[list[LoopNode]]:
     """Nodes that run, hold their mailboxes and know nothing of each other."""
     network = LoopbackNetwork()
-    nodes = [LoopNode(name, network.transport(name)) for name in names]
+    nodes = [LoopNode(name, network) for name in names]
     async with asyncio.TaskGroup() as group:
         work = []
         for node in nodes:

@@ -11,16 +11,16 @@ from mesh.driver.ciphers import Ciphers
 from mesh.errors import MalformedError, PeerError, SignatureError
 from mesh.model import (
     Card,
-    CurveKey,
     HostId,
     Incarnation,
     LinkId,
     MailboxKey,
-    NodeId,
     Profile,
 )
 from mesh.packet import Announce, Greeting, Hello, Ping, Welcome
-from mesh.wire.keys import MailboxSigner, MeshKeys, open_keys
+from mesh.wire import frames, greetings, packets
+from mesh.wire.greetings import Opening
+from mesh.wire.keys import LinkSecret, MailboxSigner, MeshKeys, NodeSigner, open_keys
 
 MESH = open_keys("one")
 OTHER_MESH = open_keys("other")
@@ -36,15 +36,16 @@ class Side:
     signers: dict[MailboxKey, MailboxSigner] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.curve = CurveKey(self.name.encode().ljust(32, b"."))
-        self.ciphers = Ciphers(self.mesh_keys, curve=self.curve, sign=self.sign, random=os.urandom)
+        self.node = NodeSigner(self.name.encode().ljust(32, b"."))
+        self.curve = self.node.curve.public
+        self.ciphers = Ciphers(self.mesh_keys, node=self.node, sign=self.sign, random=os.urandom)
 
     def sign(self, key: MailboxKey, message: bytes) -> bytes:
         return self.signers[key].sign(message)
 
     def greeting(self) -> Greeting:
-        node, host = self.name.encode().ljust(16, b"n"), self.name.encode().ljust(16, b"h")
-        return Greeting(1, NodeId(node), HostId(host), self.curve, ("tcp://127.0.0.1:1",))
+        host = HostId(self.name.encode().ljust(16, b"h"))
+        return Greeting(1, self.node.id, host, self.curve, ("tcp://127.0.0.1:1",))
 
 
 def card_of(signer: MailboxSigner) -> Card:
@@ -160,11 +161,16 @@ def test_insider_who_relays_over_doors_reads_and_says_nothing(alice, bob):
 
 
 def test_welcome_of_another_node_than_the_one_dialled_is_refused(alice, bob):
+    """A member that reads the hello on its way signs an answer of its own."""
     mallory = Side("mallory")
-    out, into = new_link(), LinkId(-new_link())
+    out = new_link()
     hello = alice.ciphers.hello(out, alice.greeting(), dialled=bob.curve)
-    bob.ciphers.open(into, hello, is_door=False)
-    forged = bob.ciphers.welcome(into, mallory.greeting())
+    (packet,) = packets.unpack(frames.open_frame(hello, key=MESH.aead, key_id=MESH.key_id))
+    opening = Opening(mallory.greeting(), bytes(16), LinkSecret(os.urandom(32)).public, bob.curve)
+    answer = greetings.encode_welcome(opening, hello=packet, signer=mallory.node)
+    forged = frames.seal(
+        packets.pack([answer]), key=MESH.aead, key_id=MESH.key_id, nonce=os.urandom(24)
+    )
     with pytest.raises(SignatureError, match="another socket"):
         alice.ciphers.open(out, forged, is_door=False)
     assert not alice.ciphers.is_open(out)

@@ -27,8 +27,8 @@ class Pair:
 
     def __init__(self) -> None:
         network = LoopbackNetwork()
-        self.a = LoopNode("a", network.transport("a"))
-        self.b = LoopNode("b", network.transport("b"))
+        self.a = LoopNode("a", network)
+        self.b = LoopNode("b", network)
 
     async def __aenter__(self) -> "Pair":
         for node in (self.a, self.b):

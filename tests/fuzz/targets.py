@@ -17,7 +17,7 @@ from mcp_bridge.sanitise import sanitise
 from mcp_bridge.schemas import TOOLS
 from mesh.core.changes import PutInbox, PutOutbox
 from mesh.driver import control
-from mesh.model import CurveKey, HostId, Incarnation, MailboxKey, MessageId, NodeId, Verified, Why
+from mesh.model import CurveKey, HostId, Incarnation, MailboxKey, MessageId, Verified, Why
 from mesh.packet import (
     Ack,
     AckItem,
@@ -36,12 +36,13 @@ from mesh.store.interface import InboxQuery
 from mesh.store.sqlite import SqliteStore
 from mesh.wire import bodies, cards, codec, frames, greetings, heads, letters, packets
 from mesh.wire.greetings import Opening
-from mesh.wire.keys import MailboxSigner
+from mesh.wire.keys import MailboxSigner, NodeSigner
 from tests.security.insider import Insider
 from tests.store import samples
 
 INTERESTING = (0, 1, 23, 24, 255, 256, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1, -1, -(2**63))
 ME = MailboxSigner(b"m" * 32)
+NODE = NodeSigner(b"n" * 32)
 BINDING = b"b" * 32
 KEY, KEY_ID = b"k" * 32, b"i" * 8
 
@@ -130,10 +131,9 @@ class Wire:
             Ping(7),
         ]
         encoded = [packets.encode(packet, sign=_sign, binding=BINDING) for packet in some]
-        greeting = Greeting(
-            1, NodeId(b"n" * 16), HostId(b"h" * 16), CurveKey(b"c" * 32), ("tcp://10.0.0.1:1",)
-        )
-        hello = greetings.encode_hello(Opening(greeting, b"n" * 16, b"e" * 32, CurveKey(b"d" * 32)))
+        greeting = Greeting(1, NODE.id, HostId(b"h" * 16), NODE.curve.public, ("tcp://10.0.0.1:1",))
+        opening = Opening(greeting, b"n" * 16, b"e" * 32, CurveKey(b"d" * 32))
+        hello = greetings.encode_hello(opening, signer=NODE)
         return cls(encoded, cards.encode(card), letters.encode(letter), body, hello)
 
 
@@ -142,7 +142,8 @@ def _sign(_key: MailboxKey, message: bytes) -> bytes:
 
 
 WIRE = Wire.make()
-WELCOME = heads.join(heads.PacketKind.WELCOME, [*heads.split(WIRE.hello)[1][1:], b"w" * 32])
+GREETING = heads.split(WIRE.hello)[2][0]
+WELCOME = [*codec.array(codec.loads(GREETING, bytes_max=10_000, depth_max=8)), b"w" * 32]
 
 
 def envelope(chance: random.Random) -> None:
@@ -201,10 +202,21 @@ def head(chance: random.Random) -> None:
 
 
 def greeting(chance: random.Random) -> None:
-    if chance.random() < 0.5:
+    """Greetings as they come, and greetings of any content, truly signed by a node."""
+    if chance.random() < 0.3:
         greetings.decode_hello(mutate(WIRE.hello, chance))
+        return
+    is_hello = chance.random() < 0.5
+    part = (
+        mutate(GREETING, chance) if chance.random() < 0.5 else codec.dumps(twist(WELCOME, chance))
+    )
+    kind, label = (1, b"mesh1/hello\0") if is_hello else (2, b"mesh1/welcome\0")
+    head = (NODE.key, NODE.sign(label + part))
+    data = heads.join(heads.PacketKind(kind), head, (part,))
+    if is_hello:
+        greetings.decode_hello(data)
     else:
-        greetings.decode_welcome(mutate(WELCOME, chance), hello=WIRE.hello)
+        greetings.decode_welcome(data, hello=WIRE.hello)
 
 
 def card(chance: random.Random) -> None:

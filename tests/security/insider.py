@@ -25,14 +25,14 @@ from mesh.model import (
     Profile,
 )
 from mesh.packet import Announce, Greeting, Hello, Mail, MailItem, Packet, Welcome
-from mesh.wire import bodies, frames, greetings, letters, packets
+from mesh.wire import bodies, frames, greetings, heads, letters, packets
 from mesh.wire.greetings import Opening
 from mesh.wire.keys import (
     LinkKeys,
     LinkSecret,
     MailboxSigner,
     MeshKeys,
-    curve_pair,
+    NodeSigner,
     derive,
     link_keys,
     open_keys,
@@ -79,12 +79,15 @@ class Line:
         keys: LinkKeys,
         greeting: Greeting,
         routing_id: bytes | None = None,
+        *,
+        peer_key: bytes,
     ) -> None:
         self._insider = insider
         self._socket = socket
         self._routing_id = routing_id
         self.keys = keys
         self.greeting = greeting
+        self.peer_key = peer_key
         self.sent: list[Sequence[bytes]] = []
         self.heard: list[Packet] = []
         self.raw: list[bytes] = []
@@ -168,9 +171,8 @@ class Insider:
         self.mesh: MeshKeys = keys
         self.me = MailboxSigner(os.urandom(32))
         self.others: dict[MailboxKey, MailboxSigner] = {}
-        self.node = NodeId(os.urandom(16))
+        self.signer = NodeSigner(os.urandom(32))
         self.host = HostId(os.urandom(16))
-        self.server = curve_pair(os.urandom(32))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._lines: list[Line] = []
         self.listening: zmq.Socket[bytes] | None = None
@@ -215,9 +217,9 @@ class Insider:
     def greeting(self, **changes: object) -> Greeting:
         values: dict[str, object] = {
             "version": 1,
-            "node": self.node,
+            "node": self.signer.id,
             "host": self.host,
-            "curve": self.server.public,
+            "curve": self.signer.curve.public,
             "endpoints": (),
         }
         return Greeting(**{**values, **changes})  # type: ignore[arg-type]
@@ -228,16 +230,22 @@ class Insider:
         *,
         cards: Sequence[Card] | None = None,
         source: str = "",
+        signer: NodeSigner | None = None,
+        posing_as: bytes | None = None,
         **greeting: object,
     ) -> Line:
-        """Open a link and announce `cards` (default: one's own, called mallory)."""
+        """Open a link and announce `cards` (default: one's own, called mallory).
+
+        `posing_as` is the node key of somebody else, put in the place of one's own.
+        """
         socket = self.dealer(to.curve)
         at = f"{source}:0;" if source else ""
         socket.connect(to.endpoint.replace("tcp://", f"tcp://{at}"))
         secret = LinkSecret(os.urandom(32))
-        own = self.greeting(**greeting)
+        signer = signer or self.signer
+        own = self.greeting(node=signer.id, curve=signer.curve.public, **greeting)
         opening = Opening(own, os.urandom(16), secret.public, to.curve)
-        hello = greetings.encode_hello(opening)
+        hello = posed(greetings.encode_hello(opening, signer=signer), posing_as)
         socket.send_multipart(self._seal(hello))
         try:
             parts = await _receive(socket)
@@ -256,7 +264,7 @@ class Insider:
             mesh_keys=self.mesh,
             is_dialler=True,
         )
-        line = Line(self, socket, keys, answer.greeting)
+        line = Line(self, socket, keys, answer.greeting, peer_key=node_key(welcome))
         self._lines.append(line)
         await line.send(Announce(tuple([self.card()] if cards is None else cards)))
         return line
@@ -266,13 +274,18 @@ class Insider:
         socket = self.context.socket(zmq.ROUTER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.CURVE_SERVER, 1)
-        socket.setsockopt(zmq.CURVE_SECRETKEY, self.server.secret)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, self.signer.curve.secret)
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         self.listening = socket
         return f"tcp://127.0.0.1:{port}"
 
     async def accept(
-        self, *, cards: Sequence[Card] | None = (), within_s: float = 10.0, **greeting: object
+        self,
+        *,
+        cards: Sequence[Card] | None = (),
+        within_s: float = 10.0,
+        posing_as: bytes | None = None,
+        **greeting: object,
     ) -> Line:
         """Welcome whoever dials and announce `cards` (None: nothing at all)."""
         assert self.listening is not None
@@ -290,7 +303,8 @@ class Insider:
         secret = LinkSecret(os.urandom(32))
         own = self.greeting(**greeting)
         opening = Opening(own, os.urandom(16), secret.public, theirs.dialled)
-        welcome = greetings.encode_welcome(opening, hello=hello)
+        welcome = greetings.encode_welcome(opening, hello=hello, signer=self.signer)
+        welcome = posed(welcome, posing_as)
         keys = link_keys(
             secret,
             theirs.ephemeral,
@@ -300,16 +314,27 @@ class Insider:
             is_dialler=False,
         )
         self.listening.send_multipart([routing_id, *self._seal(welcome)])
-        line = Line(self, self.listening, keys, theirs.greeting, routing_id)
+        peer_key = node_key(hello)
+        line = Line(self, self.listening, keys, theirs.greeting, routing_id, peer_key=peer_key)
         if cards is not None:
             await line.send(Announce(tuple(cards)))
         return line
+
+    def heard_nothing_but_hellos(self) -> bool:
+        """Whether everything that lies at the listening socket is a greeting."""
+        assert self.listening is not None
+        key_ids = set()
+        while self.listening.poll(0):
+            _, *parts = self.listening.recv_multipart()
+            if len(parts) == 2:
+                key_ids.add(frames.peek_key_id(parts))
+        return key_ids <= {self.mesh.key_id}
 
     def hello_frames(self, to: Target, **greeting: object) -> tuple[bytes, bytes]:
         """Return a hello that leads nowhere, as nobody keeps its secret."""
         own = self.greeting(**greeting)
         opening = Opening(own, os.urandom(16), LinkSecret(os.urandom(32)).public, to.curve)
-        return self._seal(greetings.encode_hello(opening))
+        return self._seal(greetings.encode_hello(opening, signer=self.signer))
 
     def _seal(self, data: bytes) -> tuple[bytes, bytes]:
         plain = packets.pack([data])
@@ -366,6 +391,18 @@ class Insider:
             items.append(MailItem(letter, previous, 0.0, body))
             author, previous = letter.author, letter.sequence
         return Mail(author, tuple(items))
+
+
+def node_key(greeting: bytes) -> bytes:
+    """Return the key of the node that signed a greeting."""
+    _, head, _ = heads.split(greeting)
+    return bytes(head[1])  # type: ignore[call-overload]  # Decoded before.
+
+
+def posed(greeting: bytes, key: bytes | None) -> bytes:
+    """Put another node's key into a greeting, where the signature still is one's own."""
+    kind, head, parts = heads.split(greeting)
+    return heads.join(heads.PacketKind(kind), (key or head[1], head[2]), parts)
 
 
 async def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:

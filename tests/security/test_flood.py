@@ -7,8 +7,8 @@ from statistics import median
 import pytest
 
 from mesh import limits
-from mesh.model import NodeId
 from mesh.packet import Ack, Verdict
+from mesh.wire.keys import NodeSigner
 from tests.processes.hosts import Mesh, contents
 from tests.security.insider import Insider, target
 from tests.security.measure import MIB, report, resident_bytes
@@ -95,8 +95,8 @@ async def test_one_machine_cannot_take_all_links(mesh: Mesh, insider: Insider):
     to = target(mesh.home("h1"))
 
     async def link(number: int) -> None:
-        node = NodeId(number.to_bytes(16, "big"))
-        await insider.dial(to, cards=[], source="127.0.0.5", node=node)
+        signer = NodeSigner(number.to_bytes(32, "big"))
+        await insider.dial(to, cards=[], source="127.0.0.5", signer=signer)
 
     for number in range(limits.links_per_address_max):
         await link(number)

@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from mesh import limits
 from mesh.model import CurveKey, Incarnation, MailboxKey, MessageId, Profile, Why
 from mesh.packet import (
@@ -183,35 +185,40 @@ async def test_a_live_name_is_not_taken_over_by_another_host(mesh: Mesh, insider
 
 
 async def test_another_nodes_id_wins_neither_mail_nor_presence(mesh: Mesh, insider: Insider):
-    """Node ids are no secrets: the insider greets with alice's, dialling and being dialled."""
+    """Node ids are no secrets: the insider greets with alice's, dialling and being dialled.
+
+    PROTOCOL.md LINK-8.
+    """
     bob = await mesh.join("bob", "h1")
     alice = await mesh.join("alice", "h2", peers=())
     to_alice = target(mesh.home("h2"))
     door_line = await dialled(insider, to_alice)
     endpoint = insider.listen()
-    greeting = {"node": to_alice.node, "host": door_line.greeting.host}
+    host, alices = door_line.greeting.host, door_line.peer_key
     bobs = target(mesh.home("h1"))
     # alice and bob meet through a hint, then the insider comes in between.
     await door_line.send(Peers((Hint(bobs.curve, (bobs.endpoint,), 0.0),)))
     await bob.sees(alice="live")
-    line = await dialled(insider, bobs, cards=[], endpoints=(endpoint,), **greeting)
-    with_cards = await dialled(insider, bobs, **greeting)
-    await asyncio.sleep(0.3)
+    for endpoints in ((), (endpoint,)):
+        with pytest.raises(TimeoutError):
+            await dialled(insider, bobs, endpoints=endpoints, host=host, posing_as=alices)
+    # What is left is to be a node of alice's host, but of one's own id.
+    line = await dialled(insider, bobs, cards=[], endpoints=(endpoint,), host=host)
     (entry,) = [e for e in await bob.call("roster") if e["id"] == "alice"]
     assert entry["state"] == "live"
     assert await delivery_s(bob, alice, "alice", "to alice herself") < 2
     await line.send(Leave())
-    await with_cards.send(Leave())
     await asyncio.sleep(0.3)
     assert await delivery_s(bob, alice, "alice", "and after the goodbye") < 2
     await bob.sees(alice="live")
-    # Dialled by bob, welcomed with alice's node id, but never a card of hers.
+    # Dialled by bob, welcomed with alice's node key: bob hangs up.
     other = await dialled(insider, bobs)
-    await other.send(Peers((Hint(insider.server.public, (endpoint,), 0.0),)))
-    met = await insider.accept(cards=None, **greeting)
+    await other.send(Peers((Hint(insider.signer.curve.public, (endpoint,), 0.0),)))
+    await insider.accept(cards=[insider.card("alice")], host=host, posing_as=alices)
     sent = await bob.call("send", to="alice", content="not for the one in between")
     await bob.call("wait", id_=sent["id"], state="delivered", timeout_s=5)
-    assert not [p for p in await met.hear(0.3) if isinstance(p, Mail)]
+    assert insider.heard_nothing_but_hellos()
+    assert [e["id"] for e in await bob.call("roster")].count("alice") == 1
 
 
 async def test_hints_lead_to_no_foreign_service(mesh: Mesh, insider: Insider):

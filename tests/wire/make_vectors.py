@@ -17,7 +17,6 @@ from mesh.model import (
     Letter,
     MailboxKey,
     MessageId,
-    NodeId,
     Profile,
     Why,
 )
@@ -43,6 +42,7 @@ from mesh.wire import bodies, frames, greetings, keys, letters, packets
 PATH = Path(__file__).parent.parent / "vectors" / "wire.json"
 SIGNERS = {signer.key: signer for signer in map(keys.MailboxSigner, (b"a" * 32, b"b" * 32))}
 ALICE, BOB = SIGNERS
+NODES = {letter: keys.NodeSigner(letter * 32) for letter in (b"d", b"l")}
 BODY = bodies.encode_body("hello", '{"k":1.0}', b"\0file")
 INCARNATION = Incarnation(b"incarnat")
 MESSAGE_ID = MessageId(b"message-id-of-16")
@@ -98,19 +98,20 @@ PACKETS: dict[str, Packet] = {
 
 
 def opening(letter: bytes) -> greetings.Opening:
-    """Return the greeting of one side, made of one letter."""
+    """Return the greeting of the dialler `d` or the listener `l`."""
+    node = NODES[letter]
     return greetings.Opening(
         Greeting(
             version=1,
-            node=NodeId(letter * 16),
+            node=node.id,
             host=HostId(b"h" * 16),
-            curve=CurveKey(letter * 32),
+            curve=node.curve.public,
             endpoints=("ipc:///home/me/.claude-ipc/run/n.sock", "tcp://[fe80::1%eth0]:47600"),
-            expected=NodeId(b"l" * 16) if letter == b"d" else None,
+            expected=NODES[b"l"].id if letter == b"d" else None,
         ),
         nonce=letter * 16,
         ephemeral=keys.LinkSecret(letter * 32).public,
-        dialled=CurveKey(b"l" * 32),
+        dialled=NODES[b"l"].curve.public,
     )
 
 
@@ -121,8 +122,8 @@ def sign(key: MailboxKey, message: bytes) -> bytes:
 def vectors() -> dict[str, str]:
     """Return every vector by its name."""
     mesh = keys.derive("correct horse battery staple", mesh="default")
-    hello = greetings.encode_hello(opening(b"d"))
-    welcome = greetings.encode_welcome(opening(b"l"), hello=hello)
+    hello = greetings.encode_hello(opening(b"d"), signer=NODES[b"d"])
+    welcome = greetings.encode_welcome(opening(b"l"), hello=hello, signer=NODES[b"l"])
     link = keys.link_keys(
         keys.LinkSecret(b"d" * 32),
         opening(b"l").ephemeral,
@@ -138,6 +139,8 @@ def vectors() -> dict[str, str]:
         "mesh.client": mesh.client.secret + mesh.client.public,
         "mesh.door": mesh.door.secret + mesh.door.public,
         "open.aead": keys.open_keys("default").aead,
+        "node.id": NODES[b"d"].id,
+        "node.curve": NODES[b"d"].curve.secret + NODES[b"d"].curve.public,
         "hello": hello,
         "welcome": welcome,
         "link.binding": link.binding,

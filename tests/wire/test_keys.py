@@ -128,3 +128,17 @@ def test_signatures_of_others_or_of_something_else_do_not_verify():
     for key, message, attempt in attempts:
         with pytest.raises(SignatureError):
             keys.verify(key, message, attempt)
+
+
+def test_a_node_has_one_key_from_which_its_id_and_its_socket_follow():
+    signer, other = keys.NodeSigner(b"a" * 32), keys.NodeSigner(b"b" * 32)
+    assert signer.id == keys.node_id(signer.key) != other.id
+    assert signer.curve.public == keys.node_curve(signer.key) != other.curve.public
+    assert signer.curve.public == bytes(PrivateKey(signer.curve.secret).public_key)
+    keys.verify(signer.key, b"message", signer.sign(b"message"))
+
+
+@pytest.mark.parametrize("key", [bytes(32), b"\1" + bytes(31), b"\xff" * 32])
+def test_node_keys_that_are_none_are_refused(key):
+    with pytest.raises(MalformedError):
+        keys.node_curve(key)

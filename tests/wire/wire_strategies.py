@@ -43,11 +43,12 @@ from mesh.packet import (
 )
 from mesh.wire.codec import INTEGER_MAX
 from mesh.wire.greetings import Opening
-from mesh.wire.keys import MailboxSigner
+from mesh.wire.keys import MailboxSigner, NodeSigner
 from mesh.wire.letters import body_digest, created_ms_max
 
 SIGNERS = {signer.key: signer for signer in (MailboxSigner(bytes([n]) * 32) for n in range(4))}
 BINDING = bytes(range(32))
+NODE = NodeSigner(b"n" * 32)
 
 
 def sign(key: MailboxKey, message: bytes) -> bytes:
@@ -200,9 +201,9 @@ openings = st.builds(
     st.builds(
         Greeting,
         st.integers(0, 0xFFFF),
-        octets(16).map(NodeId),
+        st.just(NODE.id),
         octets(16).map(HostId),
-        curves,
+        st.just(NODE.curve.public),
         endpoints,
         st.none() | octets(16).map(NodeId),
     ),
@@ -210,6 +211,7 @@ openings = st.builds(
     octets(32),
     curves,
 )
+"""Greetings of `NODE`."""
 
 
 @st.composite
