@@ -137,9 +137,9 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Inbox letters were handed to their reader."""
+    """Inbox letters were handed to their reader; without a token nobody waits for the answer."""
 
-    token: Token
+    token: Token | None
     mailbox: MailboxKey
     letters: tuple[ShownLetter, ...]
 

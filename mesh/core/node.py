@@ -200,8 +200,9 @@ class Node:
         self, event: Submit | Broadcast | Shown | Rename | Trust, now: float, out: EffectsDraft
     ) -> None:
         if event.mailbox not in self._post.mailboxes:
-            text = "This mailbox is not held by this process any more."
-            out.answers.append(Denied(event.token, "storage", text))
+            if event.token is not None:
+                text = "This mailbox is not held by this process any more."
+                out.answers.append(Denied(event.token, "storage", text))
             return
         match event:
             case Submit():
@@ -211,9 +212,7 @@ class Node:
             case Broadcast():
                 self._requests.broadcast(event, now, out)
             case Shown():
-                self._post.shown(event, out)
-                out.changes.append((event.mailbox, MarkShown(event.letters)))
-                out.answers.append(Done(event.token, event.mailbox))
+                self._shown(event, out)
             case Rename():
                 if self._requests.rename(event, now, out):
                     self._announce(now, out)
@@ -221,6 +220,12 @@ class Node:
                 self._requests.trust(event, now, out)
             case _:
                 assert_never(event)
+
+    def _shown(self, event: Shown, out: EffectsDraft) -> None:
+        self._post.shown(event, out)
+        out.changes.append((event.mailbox, MarkShown(event.letters)))
+        if event.token is not None:
+            out.answers.append(Done(event.token, event.mailbox))
 
     def _mailbox(
         self,

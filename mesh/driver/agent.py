@@ -267,16 +267,15 @@ class Agent:
     async def messages(self) -> AsyncIterator[Message]:
         """Yield unread messages, then each that arrives; shown once the next is asked for."""
         with self._node.desk.arrival_bell(self._key).listen() as ear:
+            last_row = 0
             while True:
-                batch = await self._box.unread_batch()
+                batch = await self._box.unread_batch(last_row)
                 if not batch:
                     await ear.wait()
-                marking: list[asyncio.Future[Outcome]] = []
                 for message, letter in batch:
                     yield message
-                    marking.append(self._box.mark([letter]))
-                for future in marking:
-                    await future
+                    last_row = message.row
+                    self._box.mark_soon(letter)
 
     async def save_text(self, message: Message) -> Path:
         """Write a message's whole content to a private file of this mailbox; return its path."""

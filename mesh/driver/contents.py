@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mesh import limits
 from mesh.core.events import Draft
@@ -17,6 +17,8 @@ from mesh.sharing.partials import find_received
 from mesh.store.interface import InboxMessage
 from mesh.wire.bodies import check_content, decode_body, dump_json, encode_body, load_json
 from mesh.wire.letters import body_digest
+
+_QUICK_BYTES_MAX: Final = 64 * limits.KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,12 @@ def to_message(stored: InboxMessage, *, own_name: str, files: Path) -> Message:
         is_read=stored.is_shown,
         row=stored.row,
     )
+
+
+def may_have_file(stored: InboxMessage) -> bool:
+    """Whether reading a message may touch the disk, or take long."""
+    body = stored.body
+    return stored.letter.file is not None or len(body) > _QUICK_BYTES_MAX or b"attachment" in body
 
 
 def _read_body(encoded: bytes, files: Path, letter: Letter) -> tuple[str, Any, Path | None]:

@@ -1,7 +1,7 @@
 """One mailbox as its agent uses it: requests to the core, pages from the store."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +35,7 @@ class NodeSurface(Protocol):
     def why(self, key: MailboxKey, entry: StoredReceipt) -> Why: ...
     def files_of(self, key: MailboxKey) -> Path: ...
     def roster(self, own: MailboxKey | None) -> list[RosterEntry]: ...
+    async def settle(self) -> None: ...
     async def status(self, own: MailboxKey | None) -> Status: ...
     async def rename(self, key: MailboxKey, name: str) -> None: ...
 
@@ -45,6 +46,8 @@ class MailboxHandle:
     def __init__(self, node: NodeSurface, key: MailboxKey) -> None:
         self.node = node
         self.key = key
+        self._seen: list[ShownLetter] = []
+        self._is_marking = False
 
     async def chain_after(self, reply_to: str) -> tuple[bytes, ...]:
         """Return the hops of an automatic reply: those of the message it answers, and that one."""
@@ -75,7 +78,11 @@ class MailboxHandle:
         return self.request(lambda token: Shown(token, self.key, tuple(letters)))
 
     async def page(self, query: InboxQuery) -> Page:
-        """Read messages as their reader sees them."""
+        """Read messages as their reader sees them, after what was marked before."""
+        if self._is_marking:
+            self._is_marking = False
+            self._mark_seen()
+            await self.node.settle()
         name, files = self.node.mailbox(self.key).name, self.node.files_of(self.key)
 
         def read(store: Store) -> Page:
@@ -87,18 +94,37 @@ class MailboxHandle:
 
         return await self.node.stores.use(self.key, read)
 
-    async def unread_batch(self) -> list[tuple[Message, ShownLetter]]:
-        """Read the oldest unread messages, each with the name by which it is marked."""
+    def mark_soon(self, letter: ShownLetter) -> None:
+        """Have a letter marked as shown, together with others that are read in the same turn."""
+        if not self._seen:
+            asyncio.get_running_loop().call_soon(self._mark_seen)
+        self._seen.append(letter)
+        self._is_marking = True
+
+    async def unread_batch(self, after_row: int) -> list[tuple[Message, ShownLetter]]:
+        """Read the oldest unread messages after a row, each with the name by which it is marked.
+
+        What has just arrived is still in memory; only what has files to put somewhere, or is not
+        there any more, needs the store's thread.
+        """
         name, files = self.node.mailbox(self.key).name, self.node.files_of(self.key)
 
-        def read(store: Store) -> list[tuple[Message, ShownLetter]]:
-            found = store.read(InboxQuery(limit=BATCH_LETTERS))
+        def shape(messages: Iterable[InboxMessage]) -> list[tuple[Message, ShownLetter]]:
             return [
-                (contents.to_message(m, own_name=name, files=files), _shown(m))
-                for m in found.messages
+                (contents.to_message(m, own_name=name, files=files), _shown(m)) for m in messages
             ]
 
-        return await self.node.stores.use(self.key, read)
+        stores = self.node.stores
+        recent = stores.recent(self.key, after_row, limit=BATCH_LETTERS)
+        if recent is not None and not any(contents.may_have_file(m) for m in recent):
+            return shape(recent)
+        query = InboxQuery(after_row=after_row, limit=BATCH_LETTERS)
+        return await stores.use(self.key, lambda store: shape(store.read(query).messages))
+
+    def _mark_seen(self) -> None:
+        if self._seen:
+            letters, self._seen = tuple(self._seen), []
+            self.node.post(Shown(None, self.key, letters))
 
 
 def _shown(message: InboxMessage) -> ShownLetter:

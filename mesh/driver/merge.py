@@ -6,6 +6,7 @@ from mesh import limits
 from mesh.core.changes import (
     BindOutbox,
     Change,
+    MarkShown,
     MarkTold,
     PutOutbox,
     SettleOutbox,
@@ -22,7 +23,7 @@ from mesh.core.effects import (
 )
 from mesh.core.filework import FileTask
 from mesh.model import Incarnation, LinkId, MailboxKey, MessageId, State
-from mesh.packet import Ack, Noted, Packet
+from mesh.packet import Ack, Noted, Packet, Verdict
 from mesh.store.interface import StoredLetter
 
 _AckKey = tuple[LinkId, MailboxKey, MailboxKey, Incarnation]
@@ -78,12 +79,16 @@ class Merged:
         self.roster_changed = self.roster_changed or effects.roster_changed
 
     def can_be_put_off(self) -> bool:
-        """Whether all there is to write are verdicts of others, which they repeat if we forget."""
+        """Whether nobody waits for what there is to write.
+
+        That are verdicts of others, which they repeat if we forget them, and what a reader has
+        seen: forgotten in a crash, it is shown once more.
+        """
         return (
             not self.answers
             and not self.arrivals
             and not self.transmissions_after
-            and all(isinstance(packet, Noted) for _, _, packet in self.acks)
+            and all(_is_patient(packet) for _, _, packet in self.acks)
             and all(_is_repeatable(c) for batch in self.changes.values() for c in batch)
         )
 
@@ -125,11 +130,22 @@ class Merged:
             self.transmissions.append(transmission)
 
 
+def _is_patient(packet: Packet) -> bool:
+    """Whether an answer to a peer may wait for the next commit: mail does not wait for it."""
+    match packet:
+        case Noted():
+            return True
+        case Ack():
+            return all(item.verdict is Verdict.SHOWN for item in packet.items)
+        case _:
+            return False
+
+
 def _is_repeatable(change: Change) -> bool:
     match change:
         case SettleOutbox(state=state):
             return state is not State.EXPIRED
-        case SettleShown() | MarkTold():
+        case SettleShown() | MarkShown() | MarkTold():
             return True
         case _:
             return False

@@ -11,7 +11,7 @@ from mesh.core.changes import Change
 from mesh.core.effects import Transmission
 from mesh.errors import StoreError
 from mesh.model import MailboxKey
-from mesh.store.interface import Store, StoredLetter
+from mesh.store.interface import InboxMessage, Store, StoredLetter
 
 T = TypeVar("T")
 
@@ -80,6 +80,12 @@ class Stores:
         if key in self._put_off:
             await self.flush()
         return await self.run(lambda: work(self._store(key)))
+
+    def recent(self, key: MailboxKey, after_row: int, *, limit: int) -> list[InboxMessage] | None:
+        """Return the oldest unread messages after a row at once; None: ask the disk (`use`)."""
+        if self._running or key not in self._stores:
+            return None
+        return self._stores[key].recent(after_row, limit=limit)
 
     def put_off(self, changes: Mapping[MailboxKey, list[Change]]) -> None:
         """Write these with the next commit, whenever that is; a crash may lose them."""

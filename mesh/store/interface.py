@@ -103,6 +103,10 @@ class Store(Protocol):
         """Return messages of the inbox, oldest first; reading changes nothing."""
         ...
 
+    def recent(self, after_row: int, *, limit: int) -> list[InboxMessage] | None:
+        """Return the oldest unread messages after a row from memory; None: `read` must be used."""
+        ...
+
     def shown_letters(self, rows: Sequence[int]) -> list[ShownLetter]:
         """Return those of these inbox rows that are still unread, as the core wants them."""
         ...

@@ -175,6 +175,10 @@ class MemoryStore:
             is_full = len(messages) >= query.limit
         return InboxPage(tuple(messages), remaining)
 
+    def recent(self, after_row: int, *, limit: int) -> list[InboxMessage] | None:
+        """Return the oldest unread messages after a row."""
+        return list(self.read(InboxQuery(after_row=after_row, limit=limit)).messages)
+
     def shown_letters(self, rows: Sequence[int]) -> list[ShownLetter]:
         """Return those of these inbox rows that are still unread, as the core wants them."""
         found = (self.disk.inbox.get(row) for row in rows)

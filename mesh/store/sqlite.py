@@ -20,7 +20,14 @@ from mesh.model import Incarnation, MailboxKey, MessageId, State
 from mesh.store import connection, reads, retention, salvage
 from mesh.store.book import Book
 from mesh.store.clocks import Clocks, ElapsedClock, Instant
-from mesh.store.interface import Counts, InboxPage, InboxQuery, StoredLetter, StoredReceipt
+from mesh.store.interface import (
+    Counts,
+    InboxMessage,
+    InboxPage,
+    InboxQuery,
+    StoredLetter,
+    StoredReceipt,
+)
 from mesh.store.reads import Damage, TextOf, plain_text
 from mesh.store.rows import CODES, Value, checked
 from mesh.store.schema import check_schema, migrate
@@ -166,15 +173,12 @@ class SqliteStore:
         if not changes:
             return
 
-        def write() -> None:
-            batch = Batch(
-                self._db, self._book, now_s=self._clock.now_s(), now_ms=self._clock.wall_ms()
-            )
-            for change in changes:
-                batch.add(change)
-            batch.write()
-
-        self._transact(write)
+        batch = Batch(self._db, self._book, now_s=self._clock.now_s(), now_ms=self._clock.wall_ms())
+        for change in changes:
+            batch.add(change)
+        self._transact(batch.write)
+        self._book.recent.add(batch.arrived)
+        self._book.recent.drop(batch.shown)
 
     def letters(self, rows: Sequence[int]) -> list[StoredLetter]:
         """Return queued letters with their bodies, in the order asked for, as far as there."""
@@ -191,6 +195,10 @@ class SqliteStore:
             page = reads.page(self._db, query, self._text_of, damage)
         self._set_aside(damage)
         return page
+
+    def recent(self, after_row: int, *, limit: int) -> list[InboxMessage] | None:
+        """Return the oldest unread messages after a row, if they are all in memory."""
+        return self._book.recent.after(after_row, limit=limit)
 
     def shown_letters(self, rows: Sequence[int]) -> list[ShownLetter]:
         """Return those of these inbox rows that are still unread, as the core wants them."""
@@ -257,6 +265,7 @@ class SqliteStore:
         for body_id in book.body_of_row.values():
             book.rows_of_body[body_id] = book.rows_of_body.get(body_id, 0) + 1
         book.next_inbox_row = max(_int(self._meta.get("next_inbox_row", 1)), _next_row(db, "inbox"))
+        book.recent.begin(book.next_inbox_row)
         book.next_body_id = db.execute("SELECT ifnull(max(id), 0) + 1 FROM body").fetchone()[0]
         self._count()
 

@@ -29,6 +29,7 @@ from mesh.model import MailboxKey, fold
 from mesh.store import streams
 from mesh.store.book import Book
 from mesh.store.endings import Endings, mark_shown, mark_told
+from mesh.store.interface import InboxMessage
 from mesh.store.rows import (
     QUEUED,
     Value,
@@ -72,7 +73,10 @@ def put_meta(db: sqlite3.Connection, name: str, value: Value) -> None:
 
 
 class Batch:
-    """The rows of one commit. `now_s` is the elapsed clock, `now_ms` the wall clock."""
+    """The rows of one commit. `now_s` is the elapsed clock, `now_ms` the wall clock.
+
+    `arrived` and `shown` are the inbox's letters that come in and are read with it.
+    """
 
     def __init__(self, db: sqlite3.Connection, book: Book, *, now_s: float, now_ms: int) -> None:
         self._db = db
@@ -85,7 +89,8 @@ class Batch:
         self._sent: list[tuple[int]] = []
         self._settles: list[SettleOutbox | SettleShown] = []
         self._inbox: list[Row] = []
-        self._shown: list[ShownLetter] = []
+        self.arrived: list[InboxMessage] = []
+        self.shown: list[ShownLetter] = []
         self._told: list[ShownLetter] = []
         self._streams_in: set[StreamKey] = set()
         self._streams_out: set[MailboxKey] = set()
@@ -124,7 +129,7 @@ class Batch:
         Endings(db, book, now_s=self._now_s, now_ms=self._now_ms).write(self._settles)
         db.executemany(INSERT_INBOX, self._inbox)
         book.unread += len(self._inbox)
-        mark_shown(db, book, self._shown, now_s=self._now_s)
+        mark_shown(db, book, self.shown, now_s=self._now_s)
         mark_told(db, self._told)
         db.executemany(
             INSERT_STREAM_IN, [stream_row(key, book.streams_in[key]) for key in self._streams_in]
@@ -178,6 +183,12 @@ class Batch:
                 *(inbox_digest(self._now_ms, verified, header, change.body), body_id, body),
             )
         )
+        self.arrived.append(
+            InboxMessage(
+                *(book.next_inbox_row, letter, change.body),
+                *(self._now_ms, False, change.verified),
+            )
+        )
         book.next_inbox_row += 1
         key = (letter.author, letter.incarnation)
         stream = book.streams_in.get(key, streams.EMPTY)
@@ -193,7 +204,7 @@ class Batch:
     def _add_verdict(self, change: MarkShown | MarkTold | Refuse) -> None:
         match change:
             case MarkShown():
-                self._shown += change.letters
+                self.shown += change.letters
             case MarkTold():
                 self._told += change.letters
             case Refuse():

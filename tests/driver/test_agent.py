@@ -59,7 +59,7 @@ async def test_message_carries_everything_the_contract_names(alice, bob):
 
 async def test_check_reads_once_and_history_reads_again(alice, bob):
     for text in ("one", "two", "three"):
-        await alice.send("bob", text)
+        await (await alice.send("bob", text)).wait("delivered", 5)
     assert await contents(bob, wait_s=5, limit=2) == ["one", "two"]
     assert bob.unread == 1
     assert await contents(bob, peek=True) == await contents(bob, peek=True) == ["three"]
@@ -125,6 +125,30 @@ async def test_messages_yields_unread_then_new_and_marks_each_when_the_next_is_a
         await stream.aclose()
     assert seen == ["one", "two"]
     assert await contents(bob) == ["two"]
+
+
+async def test_what_messages_yielded_is_shown_however_soon_one_looks(alice, bob):
+    await alice.send_many([("bob", str(number)) for number in range(4)])
+    async with asyncio.timeout(5):
+        while bob.unread < 4:
+            await bob.check(wait_s=5, peek=True)
+        stream = bob.messages()
+        assert [(await anext(stream)).content for _ in range(3)] == ["0", "1", "2"]
+        assert await contents(bob) == ["2", "3"]
+        await stream.aclose()
+
+
+async def test_messages_are_never_yielded_twice_while_marks_wait_to_be_written(alice, bob):
+    seen = []
+    async with asyncio.timeout(20):
+        stream = bob.messages()
+        for number in range(30):
+            receipt = await alice.send("bob", str(number))
+            seen.append((await anext(stream)).content)
+        await stream.aclose()
+        assert seen == [str(number) for number in range(30)]
+        await bob.check()
+        assert await receipt.wait("shown", 5)
 
 
 async def test_ask_waits_for_the_reply_and_leaves_other_mail_unread(alice, bob):
