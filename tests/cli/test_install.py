@@ -226,13 +226,68 @@ async def test_plugin_is_made_in_an_empty_directory_only(user):
     assert plugin["mcpServers"]["claude-ipc"]["command"] == "uvx"
     hooks = json.loads((place / "hooks" / "hooks.json").read_text())["hooks"]
     (stop,) = hooks["Stop"][0]["hooks"]
-    assert (stop["server"], stop["tool"]) == ("plugin:claude-ipc:claude-ipc", "inbox_hook")
+    assert (stop["server"], stop["tool"]) == ("plugin:ipc-mesh:claude-ipc", "inbox_hook")
     assert stop["input"]["stop_hook_active"] == "${stop_hook_active}"
     assert (place / "skills" / "mesh" / "SKILL.md").read_text().startswith("---\nname: mesh\n")
     code, value = await install("claude", "--plugin", "made")
     assert (code, value["code"]) == (5, "refused")
     code, _ = await install("codex", "--plugin", "other")
     assert code == 2
+
+
+async def test_hooks_join_those_that_a_person_has(user):
+    settings = user / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    own = {"matcher": "Bash", "hooks": [{"type": "command", "command": "lint"}]}
+    settings.write_text(json.dumps({"model": "x", "hooks": {"Stop": [own], "Setup": []}}))
+    code, value = await install("claude", "--hooks", "--write")
+    assert (code, value["hooks"]["path"], value["hooks"]["written"]) == (0, str(settings), True)
+    found = json.loads(settings.read_text())
+    assert (found["model"], found["hooks"]["Setup"]) == ("x", [])
+    assert found["hooks"]["Stop"][0] == own
+    assert found["hooks"]["Stop"][1:] == value["hooks"]["config"]["hooks"]["Stop"]
+    assert set(found["hooks"]) == {"Setup", "UserPromptSubmit", "PostToolBatch", "Stop"}
+    assert Path(value["hooks"]["backup"]).read_text().startswith('{"model": "x"')
+    before = settings.read_text()
+    code, value = await install("claude", "--hooks", "--write")
+    assert (code, value["hooks"]["written"], value["written"]) == (0, False, False)
+    assert settings.read_text() == before
+
+
+async def test_hooks_of_an_earlier_installation_are_replaced_where_they_are(user):
+    old = {"type": "mcp_tool", "server": "claude-ipc", "tool": "inbox_hook", "timeout": 60}
+    own = {"type": "command", "command": "lint"}
+    settings = Path(".claude/settings.json")
+    settings.parent.mkdir()
+    groups = [{"hooks": [own, old]}, {"hooks": [old]}, "odd", {"hooks": []}]
+    settings.write_text(json.dumps({"hooks": {"Stop": groups}}))
+    code, _ = await install("claude", "--hooks", "--scope", "project", "--write")
+    assert code == 0
+    stop = json.loads(settings.read_text())["hooks"]["Stop"]
+    assert stop[:3] == [{"hooks": [own]}, "odd", {"hooks": []}]
+    (ours,) = stop[3]["hooks"]
+    assert (ours["server"], ours["timeout"]) == ("claude-ipc", 5)
+
+
+@pytest.mark.parametrize("text", ['{"hooks": []}', '{"hooks": {"Stop": {}}}', '{"hooks"'])
+async def test_settings_that_are_malformed_change_nothing_at_all(text, user):
+    settings = user / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text(text)
+    code, value = await install("claude", "--hooks", "--write")
+    assert (code, value["status"]) == (1, "error")
+    assert str(settings) in value["message"]
+    assert settings.read_text() == text
+    assert not (user / ".claude.json").exists()
+
+
+async def test_hooks_are_shown_without_write_and_refused_where_there_are_none(user):
+    text = await install_text("claude", "--hooks")
+    assert '"mcpServers"' in text
+    assert '"PostToolBatch"' in text
+    assert not (user / ".claude").exists()
+    code, value = await install("cursor", "--hooks")
+    assert (code, value["code"]) == (2, "usage")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from uuid import uuid4
 import pytest
 
 import mesh
+from mesh.cli.install.hooks import hooks
 from tests.clients.model_api import Model, serving
 
 CLIENTS = Path(os.environ.get("MESH_CLIENTS", "/nonexistent"))
@@ -92,8 +93,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         yield Desk(tmp_path_factory.mktemp("c"), model, url)
 
 
-def claude_command(desk: Desk, *arguments: str) -> list[str]:
-    config = ["--mcp-config", str(desk.work / ".mcp.json"), "--strict-mcp-config"]
+def claude_command(desk: Desk, *arguments: str, is_strict: bool = True) -> list[str]:
+    config = ["--mcp-config", str(desk.work / ".mcp.json")]
+    config += ["--strict-mcp-config"] if is_strict else []
     allowed = ["--allowedTools", "mcp__claude-ipc"]
     return [str(CLAUDE), *arguments, *config, *allowed]
 
@@ -102,13 +104,13 @@ Say = Callable[[str], None]
 
 
 @contextmanager
-def printing(desk: Desk, *arguments: str) -> Iterator[Say]:
+def printing(desk: Desk, *arguments: str, is_strict: bool = True) -> Iterator[Say]:
     """Run `claude -p` for as long as the block lasts; gives what says something to it."""
     streams = ["--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]
     with (
         (desk.work / "out").open("w") as out,
         subprocess.Popen(
-            claude_command(desk, "-p", *streams, *arguments),
+            claude_command(desk, "-p", *streams, *arguments, is_strict=is_strict),
             cwd=desk.work,
             env=desk.environment,
             stdin=subprocess.PIPE,
@@ -193,24 +195,8 @@ async def test_a_burst_of_40_is_shown_to_claude_code_whole_and_once(
 
 async def test_hooks_of_claude_code_tell_of_mail(desk: Desk) -> None:
     desk.configure(IPC_INSTANCE_ID="claude", IPC_PUSH="off")
-    hooks = {
-        event: [
-            {
-                "hooks": [
-                    {
-                        "type": "mcp_tool",
-                        "server": "claude-ipc",
-                        "tool": "inbox_hook",
-                        "input": {"event": event, "stop_hook_active": "${stop_hook_active}"},
-                        "timeout": 5,
-                    }
-                ]
-            }
-        ]
-        for event in ("UserPromptSubmit", "PostToolBatch", "Stop")
-    }
     async with mesh.join("ci", desk.config()) as ci:
-        with printing(desk, "--settings", json.dumps({"hooks": hooks})) as say:
+        with printing(desk, "--settings", json.dumps({"hooks": hooks("claude-ipc")})) as say:
             say("CALL status {}")
             desk.model.wait_for("claude on mesh")
             await until(lambda: any(e.id == "claude" and e.wake == "hook" for e in ci.roster()))
@@ -286,6 +272,47 @@ async def test_a_health_check_of_claude_code_takes_no_name(desk: Desk) -> None:
     )
     assert "claude-ipc" in listing.stdout
     assert not desk.ipc_home.exists()
+
+
+async def test_the_plugin_is_valid_and_its_hooks_tell_of_mail(desk: Desk) -> None:
+    made = desk.work / "made"
+
+    def run(*command: str) -> None:
+        done = subprocess.run(
+            command,
+            cwd=desk.work,
+            env=desk.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def claude(*arguments: str) -> None:
+        run(str(CLAUDE), "plugin", *arguments)
+
+    run(sys.executable, "-m", "mesh.cli.main", "install", "claude", "--plugin", str(made))
+    plugin = made / "plugins" / "ipc-mesh"
+    claude("validate", "--strict", str(made))
+    claude("validate", "--strict", str(plugin))
+    claude("validate", "--profile", "directory", str(plugin))
+    # The server as the test has it; the rest of the plugin is as it was made.
+    manifest = plugin / ".claude-plugin" / "plugin.json"
+    value = json.loads(manifest.read_text())
+    value["mcpServers"]["claude-ipc"] = desk.entry(IPC_INSTANCE_ID="claude", IPC_PUSH="off")
+    manifest.write_text(json.dumps(value))
+    claude("marketplace", "add", str(made))
+    claude("install", "ipc-mesh@ipc-mesh")
+    async with mesh.join("ci", desk.config()) as ci:
+        (desk.work / ".mcp.json").write_text('{"mcpServers": {}}')
+        with printing(desk, is_strict=False) as say:
+            say("hello")
+            desk.model.wait_for("mcp__plugin_ipc-mesh_claude-ipc__check")
+            await until(lambda: any(e.id == "claude" and e.wake == "hook" for e in ci.roster()))
+            await (await ci.send("claude", "secret plan")).wait("delivered", timeout_s=5)
+            say("What is new?")
+            shown = desk.model.wait_for("1 unread message on the claude-ipc mesh (new: ci)")
+            assert "secret plan" not in shown
 
 
 @pytest.mark.skipif(CODEX is None, reason="MESH_CLIENTS has no Codex")

@@ -24,6 +24,7 @@ VARIABLES: Final = (
     *("IPC_SHARED_SECRET", "IPC_SHARED_SECRET_FILE", "IPC_SHARED_SECRET_PREVIOUS", "IPC_MESH"),
     *("IPC_HOME", "IPC_INSTANCE_ID", "IPC_PEERS", "IPC_PORT", "IPC_BIND", "IPC_MDNS", "IPC_OPEN"),
     *("IPC_PUSH", "IPC_SHARE_COMMAND", "IPC_SHARE_ROOTS"),
+    *("IPC_FILE_BYTES_MAX", "IPC_FILES_QUOTA"),
 )
 _REMOTE_KEYS: Final = ("url", "serverUrl", "httpUrl")
 
@@ -40,7 +41,8 @@ class Client:
     """One client. `section` holds the servers; `additions` are what this one wants in an entry.
 
     `has_type`: entries say that they are run by the client. `project_path` is below the project's
-    directory, None if there is no such file. `advice` is for the person who installs.
+    directory, None if there is no such file. `hooks_path` gives the file of its hooks, where it has
+    hooks that can ask the server. `advice` is for the person who installs.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Client:
     user_path: Callable[[Mapping[str, str]], Path]
     project_path: str | None
     additions: Callable[[Mapping[str, str]], Entry] = _nothing
+    hooks_path: Callable[[Scope, Mapping[str, str]], Path] | None = None
     has_type: bool = False
     advice: tuple[str, ...] = ()
 
@@ -146,6 +149,15 @@ def _claude_path(environ: Mapping[str, str]) -> Path:
     return (Path(directory).expanduser() if directory else Path.home()) / ".claude.json"
 
 
+def _claude_settings(scope: Scope, environ: Mapping[str, str]) -> Path:
+    if scope == "project":
+        return Path.cwd() / ".claude" / "settings.json"
+    directory = environ.get("CLAUDE_CONFIG_DIR")
+    return (
+        Path(directory).expanduser() if directory else Path.home() / ".claude"
+    ) / "settings.json"
+
+
 def _codex_path(environ: Mapping[str, str]) -> Path:
     directory = environ.get("CODEX_HOME")
     return (Path(directory).expanduser() if directory else Path.home() / ".codex") / "config.toml"
@@ -182,6 +194,7 @@ CLIENTS: Final = (
         section="mcpServers",
         user_path=_claude_path,
         project_path=".mcp.json",
+        hooks_path=_claude_settings,
         has_type=True,
         advice=("Sessions that run now see the server after a restart.",),
     ),

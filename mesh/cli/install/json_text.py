@@ -7,7 +7,6 @@ work: both texts are read again, and nothing but that member may differ.
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,7 +65,7 @@ def read_object(text: str) -> JsonObject:
     return value
 
 
-def put_member(text: str, section: str, name: str, value: Mapping[str, Any]) -> str:
+def put_member(text: str, section: str, name: str, value: Any) -> str:  # noqa: ANN401 - JSON
     """Return `text` with `value` as the member `name` of its member `section`.
 
     Raises:
@@ -75,7 +74,7 @@ def put_member(text: str, section: str, name: str, value: Mapping[str, Any]) -> 
     before = read_object(text)
     if not isinstance(before.get(section, {}), dict):
         raise JsonTextError(f"{section} is not an object")
-    wanted = {**before, section: {**before.get(section, {}), name: dict(value)}}
+    wanted = {**before, section: {**before.get(section, {}), name: value}}
     if not text[_skip(text, 0) :]:
         head = f"{text.rstrip()}{_newline(text)}" if text.strip() else ""  # Remarks only.
         return f"{head}{json.dumps(wanted, indent=2, ensure_ascii=False)}\n"
@@ -85,7 +84,7 @@ def put_member(text: str, section: str, name: str, value: Mapping[str, Any]) -> 
     return edited
 
 
-def _put(text: str, section: str, name: str, value: Mapping[str, Any]) -> str:
+def _put(text: str, section: str, name: str, value: Any) -> str:  # noqa: ANN401 - JSON
     root = _object(text, _skip(text, 0))
     step = _step(text, root)
     found = root.find(section)
@@ -101,7 +100,13 @@ def _put(text: str, section: str, name: str, value: Mapping[str, Any]) -> str:
 
 
 def _insert(
-    text: str, into: Object, name: str, value: Mapping[str, Any], *, step: str, depth: int
+    text: str,
+    into: Object,
+    name: str,
+    value: Any,  # noqa: ANN401 - JSON
+    *,
+    step: str,
+    depth: int,
 ) -> str:
     """Add a member behind the last one, on a line of its own, indented as the others are."""
     newline = _newline(text)
@@ -124,7 +129,7 @@ def _insert(
     return f"{head}{text[behind : into.end].rstrip()}{closing}{text[into.end :]}"
 
 
-def _dump(value: Mapping[str, Any], step: str, line_start: str) -> str:
+def _dump(value: Any, step: str, line_start: str) -> str:  # noqa: ANN401 - JSON
     return line_start.join(json.dumps(value, indent=step, ensure_ascii=False).split("\n"))
 
 
