@@ -24,7 +24,10 @@ from mesh.model import (
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """Who opens or answers a link; `expected` is the node it believes to be talking to."""
+    """Who opens or answers a link; `expected` is the node it believes to be talking to.
+
+    `door` is the port of its host's door while this node keeps it, else 0.
+    """
 
     version: int
     node: NodeId
@@ -32,6 +35,7 @@ class Greeting:
     curve: CurveKey
     endpoints: tuple[str, ...]
     expected: NodeId | None = None
+    door: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from mesh import limits
 from mesh.core.agenda import Agenda, AwayDue, HandshakeDue, Matter
 from mesh.core.candidates import Candidate, Candidates
 from mesh.core.effects import EffectsDraft, Notice, Severity
-from mesh.core.events import LinkLost, LocalNodes, Loss, Sighted, Source
-from mesh.core.hints import MayDial, across_hosts, hints
+from mesh.core.events import LinkLost, LocalNodes, Loss
+from mesh.core.hints import Hints
 from mesh.core.link import SELF_LINK, Link, LinkSignal, LinkState
 from mesh.core.mailbox import Mailbox
 from mesh.core.probes import Probes
@@ -28,18 +28,18 @@ class Links:
         *,
         roster: Roster,
         candidates: Candidates,
+        hints: Hints,
         agenda: Agenda[Matter],
-        may_dial: MayDial,
         mailboxes: Mapping[MailboxKey, Mailbox],
     ) -> None:
         self._greeting = greeting
         self._mailboxes = mailboxes
-        self._may_dial = may_dial
         self._roster = roster
         self._candidates = candidates
         self._agenda = agenda
         self._links: dict[LinkId, Link] = {}
         self._probes = Probes(agenda)
+        self._hints = hints
         self.problems: dict[str, str] = {}
 
     def route(self, key: MailboxKey) -> LinkId | None:
@@ -167,12 +167,8 @@ class Links:
     def hints(self, link: LinkId, packet: Peers, now: float) -> None:
         """Take note of nodes a peer is linked to, now and then."""
         known = self._links.get(link)
-        if known is None or now < known.hints_ignored_until:
-            return
-        known.hints_ignored_until = now + limits.hints_pause_s
-        for hint in packet.hints:
-            endpoints = self._dialable(hint.endpoints)
-            self._candidates.sight(Sighted(Source.EXCHANGE, hint.curve, endpoints), now)
+        if known is not None:
+            self._hints.take(known, packet, now)
 
     def left(self, link: LinkId, now: float, out: EffectsDraft) -> list[MailboxKey]:
         """The peer said goodbye."""
@@ -261,10 +257,7 @@ class Links:
     def exchange(self, out: EffectsDraft) -> None:
         """Tell every peer about the others."""
         for known in [k for k in self._links.values() if k.state is LinkState.UP]:
-            self._send_hints(known, out)
-
-    def _dialable(self, endpoints: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(e for e in across_hosts(endpoints) if self._may_dial(e))
+            self._hints.tell(known, out)
 
     def _is_linked(self, candidate: Candidate) -> bool:
         peer = self._roster.peers.get(candidate.node) if candidate.node else None
@@ -286,8 +279,7 @@ class Links:
         out.roster_changed = True
         peer = self._roster.peers.setdefault(node, Peer(greeting, None, now))
         peer.greeting = greeting
-        endpoints = self._dialable(greeting.endpoints)
-        self._candidates.sight(Sighted(Source.EXCHANGE, greeting.curve, endpoints, node), now)
+        self._hints.met(link, greeting, now, out)
         old = self._links.get(peer.link) if peer.link is not None else None
         if old is not None and not self._is_preferred(link, over=old, node=node):
             self._retire(link, out)
@@ -297,7 +289,7 @@ class Links:
         if old is not None:
             self._retire(old, out)
             self._doubt(old, now, out)
-        self._send_hints(link, out)
+        self._hints.tell(link, out)
         return self._agents_of(node)
 
     def _is_preferred(self, link: Link, *, over: Link, node: NodeId) -> bool:
@@ -318,12 +310,6 @@ class Links:
         """A peer that dials again may know better than we do that its old link is dead."""
         if link.id in self._links:
             self._probes.ask(link.id, now, out)
-
-    def _send_hints(self, link: Link, out: EffectsDraft) -> None:
-        assert link.greeting is not None
-        known = hints(self._roster, besides=link.greeting.node)
-        if known:
-            out.packets.append((link.id, Peers(known)))
 
     def _suspect(self, link: Link, out: EffectsDraft) -> None:
         peer = self._roster.peers.get(link.greeting.node) if link.greeting else None

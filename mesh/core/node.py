@@ -55,11 +55,12 @@ from mesh.core.filework import (
     SpoolLost,
     SweepFiles,
 )
-from mesh.core.hints import MayDial
+from mesh.core.hints import Hints, MayDial
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
 from mesh.core.offers import Offers
 from mesh.core.post import Post
+from mesh.core.remembered import Remembered
 from mesh.core.requests import Requests
 from mesh.core.roster import Roster
 from mesh.core.transfer import FileQuota
@@ -109,12 +110,18 @@ class Node:
         candidates = Candidates(curve=greeting.curve, agenda=self._agenda, random=random)
         self._candidates = candidates
         mailboxes: dict[MailboxKey, Mailbox] = {}
+        self._remembered = Remembered(candidates=candidates, mailboxes=mailboxes)
         self._links = Links(
             greeting,
+            hints=Hints(
+                roster=self.roster,
+                candidates=candidates,
+                remembered=self._remembered,
+                may_dial=may_dial,
+            ),
             roster=self.roster,
             candidates=candidates,
             agenda=self._agenda,
-            may_dial=may_dial,
             mailboxes=mailboxes,
         )
         self._post = Post(
@@ -242,6 +249,7 @@ class Node:
                     self._agenda.set_earlier(ExpiryDue(snapshot.key), expiry)
                 out.files.append(SweepFiles(snapshot.key))
                 self._offers.look(mailbox, now, out)
+                self._remembered.taken(snapshot, now, out)
             case MailboxReleased():
                 self._post.mailboxes.pop(event.key, None)
                 self._fetches.released(event.key)

@@ -9,6 +9,7 @@ from mesh.core.changes import (
     MarkShown,
     MarkTold,
     PutOutbox,
+    PutPeer,
     SettleOutbox,
     SettleShown,
 )
@@ -81,8 +82,8 @@ class Merged:
     def can_be_put_off(self) -> bool:
         """Whether nobody waits for what there is to write.
 
-        That are verdicts of others, which they repeat if we forget them, and what a reader has
-        seen: forgotten in a crash, it is shown once more.
+        That are verdicts of others, which they repeat if we forget them, doors that will be met
+        again, and what a reader has seen: forgotten in a crash, it is shown once more.
         """
         return (
             not self.answers
@@ -145,7 +146,7 @@ def _is_repeatable(change: Change) -> bool:
     match change:
         case SettleOutbox(state=state):
             return state is not State.EXPIRED
-        case SettleShown() | MarkShown() | MarkTold():
+        case SettleShown() | MarkShown() | MarkTold() | PutPeer():
             return True
         case _:
             return False

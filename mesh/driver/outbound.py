@@ -118,6 +118,7 @@ class Outbound:
             curve=greeting.curve,
             endpoints=self._transport.endpoints,
             expected=expected,
+            door=self._transport.door_port,
         )
 
 

@@ -67,6 +67,11 @@ class Transport(Protocol):
         """Listen on the well-known port under `door_curve` too; false when it is taken."""
         ...
 
+    @property
+    def door_port(self) -> int:
+        """The well-known port while this transport listens there, else 0."""
+        ...
+
     def close_door(self) -> None:
         """Stop listening on the well-known port; links that came by it are lost."""
         ...

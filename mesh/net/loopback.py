@@ -61,6 +61,7 @@ class LoopbackTransport:
         self._events: deque[TransportEvent] = deque()
         self._wake = asyncio.Event()
         self._last_inbound = 0
+        self._door_port = 0
 
     @property
     def curve(self) -> CurveKey:
@@ -79,7 +80,14 @@ class LoopbackTransport:
 
     def open_door(self, port: int, host: str) -> bool:
         """Take the one door of the imagined address `host:port`; false when it is taken."""
-        return self._network.listening.setdefault(f"loop://{host}:{port}", self) is self
+        is_ours = self._network.listening.setdefault(f"loop://{host}:{port}", self) is self
+        self._door_port = port if is_ours else 0
+        return is_ours
+
+    @property
+    def door_port(self) -> int:
+        """The well-known port while this transport listens there, else 0."""
+        return self._door_port
 
     def refusals(self) -> Mapping[str, int]:
         """How often each dialling transport was refused for being of another mesh."""
@@ -87,6 +95,7 @@ class LoopbackTransport:
 
     def close_door(self) -> None:
         """Give up all doors."""
+        self._door_port = 0
         own = f"loop://{self.name}"
         for endpoint, transport in tuple(self._network.listening.items()):
             if transport is self and endpoint != own:

@@ -94,6 +94,7 @@ class ZmqTransport:
         self._running: _Running | None = None
         self._bound: list[tuple[str, int]] = []
         self._ipc_endpoint = ""
+        self._door_port = 0
         self._published: tuple[str, ...] = ()
         self._published_at = -ADDRESSES_AGE_S_MAX
         self._dialled: dict[LinkId, Dialled] = {}
@@ -136,6 +137,11 @@ class ZmqTransport:
         self._published_at = self._started.watch.loop.time()
         self._published = self._find_endpoints()
 
+    @property
+    def door_port(self) -> int:
+        """The well-known port while this transport listens there, else 0."""
+        return self._door_port
+
     def refusals(self) -> Mapping[str, int]:
         """How often each address was refused for not holding our secret."""
         return self._started.gate.refusals
@@ -163,7 +169,7 @@ class ZmqTransport:
             if isinstance(cause, zmq.ZMQError) and cause.errno == zmq.EADDRINUSE:
                 return False
             raise
-        running.door = door
+        running.door, self._door_port = door, port
         return True
 
     def close_door(self) -> None:
@@ -171,7 +177,7 @@ class ZmqTransport:
         running = self._started
         if running.door is not None:
             running.door.close(self._kept)
-            running.door = None
+            running.door, self._door_port = None, 0
             self._wake.set()
 
     def dial(self, link: LinkId, *, endpoint: str, curve: CurveKey | None) -> None:

@@ -369,7 +369,7 @@ class MemoryStore:
             if alias.until_s < now_s - limits.alias_tombstone_s:
                 del disk.aliases[name]
         for endpoints, peer in list(disk.peers.items()):
-            if peer.age_s < now_s - limits.peer_forget_s:
+            if peer.age_s < now_s - limits.remembered_s_max:
                 del disk.peers[endpoints]
 
 

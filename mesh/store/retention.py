@@ -48,8 +48,8 @@ def _remove(db: sqlite3.Connection, table: str, rows: list[tuple[int]]) -> None:
 def _forget(db: sqlite3.Connection, now_s: float) -> None:
     """Drop former names and peers that are too old to matter."""
     db.execute("DELETE FROM alias WHERE until_s < ?", (now_s - limits.alias_tombstone_s,))
-    db.execute("DELETE FROM peer WHERE reached_s < ?", (now_s - limits.peer_forget_s,))
+    db.execute("DELETE FROM peer WHERE reached_s < ?", (now_s - limits.remembered_s_max,))
     db.execute(
         "DELETE FROM peer WHERE id NOT IN (SELECT id FROM peer ORDER BY reached_s DESC LIMIT ?)",
-        (limits.peers_max,),
+        (limits.remembered_max,),
     )

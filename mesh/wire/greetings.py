@@ -2,7 +2,7 @@
 
     head    [kind, node key, signature]
     part    [version, host, endpoints, expected or null, nonce, ephemeral key,
-             dialled curve key]           and in a welcome: digest of the hello
+             dialled curve key, door]     and in a welcome: digest of the hello
 
 Both are sealed under the mesh key. The node's id and its curve key follow from the node key, so
 neither can be claimed by anybody else. `dialled` is the CURVE key that the dialling side used, or
@@ -36,7 +36,8 @@ from mesh.wire.keys import (
 
 NONCE_BYTES: Final = 16
 _VERSION_MAX: Final = 0xFFFF
-_FIELDS: Final = 7
+_PORT_MAX: Final = 0xFFFF
+_FIELDS: Final = 8
 _LABELS: Final = {PacketKind.HELLO: b"mesh1/hello\0", PacketKind.WELCOME: b"mesh1/welcome\0"}
 
 
@@ -106,6 +107,7 @@ def _fields(opening: Opening) -> tuple[object, ...]:
         opening.nonce,
         opening.ephemeral,
         opening.dialled,
+        greeting.door,
     )
 
 
@@ -121,7 +123,7 @@ def _decode(data: bytes, expected: PacketKind, *, fields: int) -> tuple[Opening,
 
 
 def _opening(key: bytes, fields: list[object]) -> Opening:
-    version, host, endpoints, expected, nonce, ephemeral, dialled, *_ = fields
+    version, host, endpoints, expected, nonce, ephemeral, dialled, door, *_ = fields
     return Opening(
         Greeting(
             version=integer(version, 0, _VERSION_MAX),
@@ -130,6 +132,7 @@ def _opening(key: bytes, fields: list[object]) -> Opening:
             curve=node_curve(key),
             endpoints=decode_endpoints(endpoints),
             expected=None if expected is None else NodeId(octets(expected, 16)),
+            door=integer(door, 0, _PORT_MAX),
         ),
         octets(nonce, NONCE_BYTES),
         octets(ephemeral, 32),
