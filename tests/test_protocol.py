@@ -218,7 +218,7 @@ def opening(dialled: CurveKey, seed: bytes) -> Opening:
 def fields(made: Opening) -> list[object]:
     g = made.greeting
     start = [g.version, g.host, list(g.endpoints), g.expected]
-    return [*start, made.nonce, made.ephemeral, made.dialled]
+    return [*start, made.nonce, made.ephemeral, made.dialled, g.door]
 
 
 def test_a_node_is_named_by_its_key_and_listens_under_it():

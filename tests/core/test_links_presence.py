@@ -6,6 +6,7 @@ from mesh import limits
 from mesh.core.effects import Effects
 from mesh.core.events import (
     LocalNodes,
+    Loss,
     Moved,
     Resumed,
     Sighted,
@@ -248,6 +249,19 @@ def test_hints_are_heard_only_now_and_then():
         give(node, IN, Peers((hint,)), now)
     dials = node.step(Timeout(), 5.0 + limits.hints_pause_s).dials
     assert {dial.endpoint for dial in dials} == {"tcp://1:1", "tcp://3:1"}
+
+
+def test_those_who_wait_for_their_turn_are_dialled_when_it_comes():
+    """PROTOCOL.md DISC-6."""
+    node = new_node()
+    for number in range(limits.dials_max + 1):
+        curve = CurveKey(bytes((number + 1,)) * 32)
+        node.step(Sighted(Source.STATIC, curve, (f"tcp://{number}:1",)), 0.0)
+    first = node.step(Timeout(), 0.0).dials
+    assert len(first) == limits.dials_max
+    lose(node, first[0].link, Loss.UNREACHABLE, 0.1)
+    dials = node.step(Timeout(), 0.1 + limits.race_interval_s).dials
+    assert f"tcp://{limits.dials_max}:1" in {dial.endpoint for dial in dials}
 
 
 def test_a_node_that_is_linked_already_is_not_dialled():

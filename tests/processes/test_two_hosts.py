@@ -39,6 +39,23 @@ async def test_door_is_taken_over_when_its_holder_is_killed(mesh: Mesh):
     assert await bob.sees(10, other="live") < 7
 
 
+async def test_hosts_that_have_met_find_each_other_again_without_any_discovery(mesh: Mesh):
+    ports = free_port(), free_port()
+    alice = await mesh.join("alice", "h1", port=ports[0])
+    bob = await mesh.join("bob", "h2", port=ports[1], peers=[f"127.0.0.1:{ports[0]}"])
+    await alice.sees(bob="live")
+    for session in (alice, bob):
+        await session.close()
+    bob = await mesh.join("bob", "h2", port=ports[1])
+    alice = await mesh.join("alice", "h1", port=ports[0])
+    assert await alice.sees(bob="live") < 3
+    await alice.kill()
+    alice = await mesh.join("alice", "h1", port=ports[0])
+    assert await bob.sees(alice="live") < 3
+    await bob.call("send", to="alice", content="as before")
+    assert contents(await alice.call("collect", count=1, timeout_s=5)) == ["as before"]
+
+
 async def test_mail_for_a_killed_agent_of_another_host_waits_for_its_return(mesh: Mesh):
     door = free_port()
     alice = await mesh.join("alice", "h1", port=door)

@@ -99,6 +99,7 @@ def test_fields_of_later_versions_are_ignored():
         (4, [b"x" * 15]),
         (5, [b"e" * 31]),
         (6, [b"d" * 33]),
+        (7, [-1, 0x10000, None]),
     ],
 )
 def test_each_field_has_one_type_and_one_range(place, values):

@@ -206,6 +206,7 @@ openings = st.builds(
         st.just(NODE.curve.public),
         endpoints,
         st.none() | octets(16).map(NodeId),
+        st.integers(0, 0xFFFF),
     ),
     octets(16),
     octets(32),
