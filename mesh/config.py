@@ -80,6 +80,9 @@ class Config:
     is_open_allowed: bool = False
     """Whether open mode is meant: beyond loopback, or in a home once used with a secret."""
 
+    is_strict: bool = False
+    """Whether mail is exchanged only with keys that are pinned, and pins come only by trust."""
+
     mdns: bool = True
     """Whether to find and be found by multicast DNS; costs one socket per interface."""
 
@@ -208,6 +211,7 @@ class Config:
             port=parse_port(read.get("IPC_PORT") or str(PORT), "IPC_PORT"),
             bind=read.get("IPC_BIND") or None,
             is_open_allowed=parse_switch(read.get("IPC_OPEN") or "0", "IPC_OPEN"),
+            is_strict=parse_switch(read.get("IPC_STRICT") or "off", "IPC_STRICT"),
             mdns=parse_switch(read.get("IPC_MDNS") or "on", "IPC_MDNS"),
             push=(read.get("IPC_PUSH") or "auto").lower(),
             share_command=(read.get("IPC_SHARE_COMMAND") or "allowlist").lower(),

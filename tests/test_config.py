@@ -61,6 +61,7 @@ def test_defaults_are_those_of_the_contract(monkeypatch):
     assert (config.share_command, config.share_roots, config.peers) == ("allowlist", None, ())
     assert (config.instance_id, config.is_open_allowed, config.bind) == (None, False, None)
     assert (config.tends, config.advertises, config.warnings) == (True, True, ())
+    assert config.is_strict is False
 
 
 def test_an_empty_environment_gives_the_defaults(home):
@@ -86,6 +87,7 @@ def test_every_variable_reaches_its_field(home, tmp_path):
             "IPC_PORT": "0",
             "IPC_BIND": "192.168.1.7",
             "IPC_OPEN": "1",
+            "IPC_STRICT": "on",
             "IPC_MDNS": "OFF",
             "IPC_PUSH": "Channel",
             "IPC_SHARE_COMMAND": "any",
@@ -102,6 +104,7 @@ def test_every_variable_reaches_its_field(home, tmp_path):
         port=0,
         bind="192.168.1.7",
         is_open_allowed=True,
+        is_strict=True,
         mdns=False,
         push="channel",
         share_command="any",

@@ -16,6 +16,7 @@ from mesh.core.filework import (
 )
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
+from mesh.core.origins import Origins
 from mesh.core.transfer import Fetch, FileQuota, judge, next_wants
 from mesh.model import LinkId, MailboxKey, Why
 from mesh.packet import Chunk, Decline, Have, Offer
@@ -25,10 +26,16 @@ class Fetches:
     """What is being fetched, the oldest first. A few are active at a time, the others wait."""
 
     def __init__(
-        self, *, links: Links, mailboxes: Mapping[MailboxKey, Mailbox], quota: FileQuota
+        self,
+        *,
+        links: Links,
+        mailboxes: Mapping[MailboxKey, Mailbox],
+        origins: Origins,
+        quota: FileQuota,
     ) -> None:
         self._links = links
         self._mailboxes = mailboxes
+        self._origins = origins
         self._quota = quota
         self._fetches: dict[FetchKey, Fetch] = {}
 
@@ -37,11 +44,13 @@ class Fetches:
 
     def take_offer(self, link: LinkId, offer: Offer, now: float, out: EffectsDraft) -> None:
         """An author has a file for one of our mailboxes (PROTOCOL.md FILE-3)."""
-        if not self._links.proves(link, offer.author):
+        card = self._links.card(link, offer.author)
+        if card is None:
             text = f"a file offered by an unproven author on {link}"
             out.notices.append(Notice(Severity.WARNING, text))
             return
-        if offer.recipient not in self._mailboxes:
+        mailbox = self._mailboxes.get(offer.recipient)
+        if mailbox is None:
             return
         key = FetchKey(offer.recipient, offer.author, offer.file.digest)
         known = self._fetches.get(key)
@@ -51,6 +60,9 @@ class Fetches:
                 known.heard_at = now
                 known.rewind()
                 self._go_on(now, out)
+            return
+        if not self._origins.judge(mailbox, card, card.name, out).is_welcome:
+            _decline(link, key, Why.PIN_CONFLICT, out)
             return
         if self._is_crowded(offer.author):
             _decline(link, key, Why.QUOTA, out)

@@ -59,8 +59,8 @@ class Inbox:
         known = self._streams.get(stream)
         return known.watermark if known else 0
 
-    def take(self, item: MailItem, verified: Verified) -> Taken:
-        """Decide on one letter and remember the decision."""
+    def take(self, item: MailItem, verified: Verified, *, is_welcome: bool = True) -> Taken:
+        """Decide on one letter and remember the decision; one that is not welcome may wait."""
         letter = item.letter
         stream_key = (letter.author, letter.incarnation)
         stream = self._streams.get(stream_key, StreamIn(watermark=0))
@@ -69,6 +69,8 @@ class Inbox:
             return Taken(order, _ack(item, *_decided(stream, letter.sequence)))
         if order is not Order.NEXT:
             return Taken(order)
+        if not is_welcome:
+            return Taken(order, _ack(item, Verdict.LATER, Why.PIN_CONFLICT))
         if self._is_full(item, is_new_stream=stream_key not in self._streams):
             return Taken(order, _ack(item, Verdict.LATER, Why.RECIPIENT_FULL))
         skipped_from = stream.watermark + 1 if letter.sequence > stream.watermark + 1 else 0

@@ -1,4 +1,4 @@
-"""Whom a name means (PROTOCOL.md NAME-1 to NAME-6)."""
+"""Whom a name means (PROTOCOL.md NAME-1 to NAME-6, and NAME-10)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +46,26 @@ def resolve(
         latest = max(named, key=lambda s: (s.seen_at, s.card.key))
         return Resolution(latest.card.key, latest.card.name)
     return None
+
+
+def resolve_trusted(
+    address: Address,
+    *,
+    pins: Mapping[str, Pin],
+    roster: Roster,
+    age_s: float,
+    now: float,
+) -> Resolution | None:
+    """Decide the same in strict mode, where a name means its pinned key or nobody."""
+    pin = pins.get(fold(address.name))
+    if pin is None or not fingerprint(pin.key).startswith(address.fingerprint_prefix):
+        return None
+    claimants = roster.forwarding(address.name, age_s=age_s, now=now)
+    forwarding = _forwarding(claimants, (), pin)
+    if forwarding is not None:
+        card = forwarding.card
+        return Resolution(card.key, card.name, forwarded_from=address.name)
+    return None if _moved_on(pin, roster) else Resolution(pin.key, pin.name)
 
 
 def _forwarding(

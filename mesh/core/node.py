@@ -59,6 +59,7 @@ from mesh.core.hints import Hints, MayDial
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
 from mesh.core.offers import Offers
+from mesh.core.origins import Origins
 from mesh.core.post import Post
 from mesh.core.remembered import Remembered
 from mesh.core.requests import Requests
@@ -100,6 +101,7 @@ class Node:
         greeting: Greeting,
         *,
         is_open: bool,
+        is_strict: bool = False,
         random: Random,
         now: float = 0.0,
         may_dial: MayDial = lambda _: True,
@@ -124,17 +126,21 @@ class Node:
             agenda=self._agenda,
             mailboxes=mailboxes,
         )
+        origins = Origins(roster=self.roster, is_open=is_open, is_strict=is_strict)
         self._post = Post(
             roster=self.roster,
             links=self._links,
             agenda=self._agenda,
-            is_open=is_open,
+            origins=origins,
             mailboxes=mailboxes,
         )
         self._requests = Requests(roster=self.roster, post=self._post)
         self._offers = Offers(post=self._post, links=self._links)
         self._fetches = Fetches(
-            links=self._links, mailboxes=self._post.mailboxes, quota=quota or FileQuota()
+            links=self._links,
+            mailboxes=self._post.mailboxes,
+            origins=origins,
+            quota=quota or FileQuota(),
         )
         self._agenda.set(SweepDue(), now + limits.sweep_interval_s)
         self._agenda.set(ExchangeDue(), now + limits.peer_exchange_interval_s)
@@ -156,6 +162,10 @@ class Node:
             if owed.letter.message_id == message_id and owed.letter.to == to:
                 return self._post.explain(held, owed, now) if held else Why.NONE
         return Why.NONE
+
+    def strangers(self, mailbox: MailboxKey) -> tuple[tuple[MailboxKey, str], ...]:
+        """Return whose mail to a mailbox waits, in strict mode, for somebody to trust them."""
+        return self._post.origins.strangers(mailbox)
 
     def needs_file(self, mailbox: MailboxKey, digest: bytes) -> bool:
         """Whether a letter of this mailbox is owed that carries this file."""
@@ -225,6 +235,7 @@ class Node:
                     self._announce(now, out)
             case Trust():
                 self._requests.trust(event, now, out)
+                self._offers.look(self._post.mailboxes[event.mailbox], now, out)
             case _:
                 assert_never(event)
 

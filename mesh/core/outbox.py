@@ -53,6 +53,7 @@ class Stream:
     unsent: deque[Owed] = field(default_factory=deque)
     link: LinkId | None = None
     paused_until: float = 0.0
+    paused_why: Why = Why.RECIPIENT_FULL
     gaps_ignored_until: float = 0.0
     ack_timeout_s: float = limits.ack_timeout_s
 
@@ -73,6 +74,12 @@ class Stream:
         self.unsent = deque(self.owed.values())
         self.inflight.clear()
         self.inflight_bytes = 0
+
+    def pause(self, now: float, why: Why) -> None:
+        """Send nothing for a while; only whom the recipient does not trust is told so."""
+        self.paused_until = now + limits.later_delay_s
+        is_distrusted = why is Why.PIN_CONFLICT
+        self.paused_why = Why.PIN_CONFLICT if is_distrusted else Why.RECIPIENT_FULL
 
     def connect(self, link: LinkId | None) -> bool:
         """Use another link from now on; False if it is the one in use."""

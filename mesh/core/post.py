@@ -21,11 +21,12 @@ from mesh.core.filework import DropSpool
 from mesh.core.inbox import Order
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
-from mesh.core.names import Resolution, resolve
+from mesh.core.names import Resolution
+from mesh.core.origins import Origins
 from mesh.core.outbox import Owed, Stream
 from mesh.core.roster import Roster
 from mesh.core.snapshot import ShownLetter, StreamKey
-from mesh.model import Address, Card, LinkId, MailboxKey, Presence, State, Verified, Why, fold
+from mesh.model import Address, Card, LinkId, MailboxKey, Presence, State, Why, fold
 from mesh.packet import Ack, AckItem, Gap, Mail, MailItem, Noted, Verdict
 
 
@@ -38,13 +39,13 @@ class Post:
         roster: Roster,
         links: Links,
         agenda: Agenda[Matter],
-        is_open: bool,
+        origins: Origins,
         mailboxes: dict[MailboxKey, Mailbox],
     ) -> None:
         self._roster = roster
         self._links = links
         self._agenda = agenda
-        self._is_open = is_open
+        self.origins = origins
         self.mailboxes = mailboxes
 
     # Sending.
@@ -70,12 +71,12 @@ class Post:
             found = self.resolve(mailbox, owed, now)
             recipient = found.key if found else None
         if recipient is None:
-            return Why.UNKNOWN_NAME
+            return self.origins.why_unbound(owed.letter.to)
         if owed.held_back is not Why.NONE:
             return owed.held_back
         stream = mailbox.outbox.stream(recipient)
         if now < stream.paused_until:
-            return Why.RECIPIENT_FULL
+            return stream.paused_why
         if self._links.route(recipient) is not None:
             return Why.NONE
         seen = self._roster.agent(recipient)
@@ -219,18 +220,12 @@ class Post:
         self, mailbox: Mailbox, item: MailItem, card: Card, out: EffectsDraft
     ) -> tuple[Order, AckItem | None]:
         letter = item.letter
-        has_name = card.is_called(letter.author_name)
-        if self._is_open:
-            verified = Verified.OPEN
-        elif has_name:
-            verified = mailbox.verify(letter.author, letter.author_name)
-        else:
-            verified = Verified.CHANGED
-        taken = mailbox.inbox.take(item, verified)
+        origin = self.origins.judge(mailbox, card, letter.author_name, out)
+        taken = mailbox.inbox.take(item, origin.verified, is_welcome=origin.is_welcome)
         out.changes.extend((mailbox.key, change) for change in taken.changes)
         if taken.is_new:
-            out.arrivals.append(Arrival(mailbox.key, letter, item.body, verified))
-            if has_name:
+            out.arrivals.append(Arrival(mailbox.key, letter, item.body, origin.verified))
+            if origin.has_name:
                 self.pin_new(mailbox, letter.author_name, letter.author, out)
         return (taken.order, taken.ack)
 
@@ -278,8 +273,7 @@ class Post:
     def resolve(self, mailbox: Mailbox, owed: Owed, now: float) -> Resolution | None:
         """Say whom the name on a waiting letter means now."""
         address = Address(owed.letter.to.partition("#")[0], owed.to_prefix)
-        age_s = owed.age_s(now)
-        return resolve(address, pins=mailbox.pins, roster=self._roster, age_s=age_s, now=now)
+        return self.origins.whom(mailbox, address, age_s=owed.age_s(now), now=now)
 
     def bind(
         self,
@@ -326,7 +320,7 @@ class Post:
         if owed is None or owed.letter.message_id != item.message_id:
             return
         if item.verdict is Verdict.LATER:
-            stream.paused_until = now + limits.later_delay_s
+            stream.pause(now, item.why)
             return
         mailbox.outbox.settle(stream.recipient, item.sequence)
         stream.ack_timeout_s = limits.ack_timeout_s
@@ -380,6 +374,7 @@ class Post:
         self, mailbox: Mailbox, name: str, key: MailboxKey, now: float, out: EffectsDraft
     ) -> None:
         """Move letters addressed to `name` that never left this host to the key now trusted."""
+        self._bind_waiting(mailbox, {name}, now, out)
         moving = [
             owed
             for owed in mailbox.outbox

@@ -7,7 +7,6 @@ from mesh.core.changes import Change, PutName, PutOutbox, PutPin
 from mesh.core.effects import Accepted, Denied, Done, EffectsDraft, RecipientState
 from mesh.core.events import Broadcast, Draft, Rename, Submit, Token, Trust
 from mesh.core.mailbox import Mailbox
-from mesh.core.names import resolve
 from mesh.core.outbox import Owed
 from mesh.core.post import Post
 from mesh.core.roster import Roster, Seen
@@ -33,7 +32,7 @@ class Requests:
     def submit(self, event: Submit, now: float, out: EffectsDraft) -> None:
         """Accept a message to one recipient, known or not."""
         mailbox = self._post.mailboxes[event.mailbox]
-        found = resolve(event.to, pins=mailbox.pins, roster=self._roster, age_s=0.0, now=now)
+        found = self._post.origins.whom(mailbox, event.to, age_s=0.0, now=now)
         target = _Target(event.to.name, None, event.to.fingerprint_prefix)
         if found is not None:
             target = _Target(found.name, found.key, "", found.forwarded_from)
@@ -79,6 +78,7 @@ class Requests:
         card = matching[0].card
         pin = mailbox.pin(card.name, card.key, is_trusted=True)
         out.changes.append((mailbox.key, PutPin(pin)))
+        self._post.origins.trusted(mailbox.key, card.key)
         self._post.rebind(mailbox, card.name, card.key, now, out)
         out.answers.append(Done(event.token, mailbox.key))
 
@@ -145,6 +145,7 @@ class Requests:
     def _everybody(self, mailbox: Mailbox, now: float) -> list[_Target]:
         horizon = now - limits.broadcast_horizon_s
         others = [s for s in self._roster if s.card.key != mailbox.key and _recent(s, horizon)]
+        others = [s for s in others if self._post.origins.may_write_to(mailbox, s.card)]
         others.sort(key=lambda s: (fold(s.card.name), s.card.key))
         names = [fold(s.card.name) for s in others]
         return [

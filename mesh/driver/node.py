@@ -218,6 +218,7 @@ class MeshNode:
         self.core = Node(
             greeting,
             is_open=config.mode == "open",
+            is_strict=config.is_strict,
             random=random.random,
             now=now_s(),
             may_dial=lambda endpoint: told_by_member(endpoint, is_loopback_allowed=is_here),

@@ -66,7 +66,16 @@ def node_status(
                 f"{address} was refused {count} times: another secret or mesh"
                 for address, count in refusals.items()
             ),
+            *(_stranger(key, name) for key, name in (core.strangers(own) if own else ())),
         ),
+    )
+
+
+def _stranger(key: MailboxKey, name: str) -> str:
+    print_ = fingerprint(key)
+    return (
+        f"{name}#{print_[:_ADDRESS_PREFIX_CHARS]} is not trusted, so its mail waits: compare its "
+        f"fingerprint {print_} with its owner, then `mesh trust {name} {print_}`"
     )
 
 

@@ -28,9 +28,11 @@ from tests.core.steps import accept
 LINK = LinkId(-1)
 
 
-def node_of(made: MailboxSnapshot, *others: Card, is_open: bool = False) -> Node:
+def node_of(
+    made: MailboxSnapshot, *others: Card, is_open: bool = False, is_strict: bool = False
+) -> Node:
     """A node that holds one mailbox and is linked to the holder of `others`."""
-    node = new_node(is_open=is_open)
+    node = new_node(is_open=is_open, is_strict=is_strict)
     node.step(MailboxTaken(made, True, Profile()), 0.0)
     if others:
         accept(node, LINK, None, *others)

@@ -47,8 +47,8 @@ def greeting(node: NodeId = OTHER_NODE, **changes: Any) -> Greeting:
     return replace(Greeting(1, node, OTHER_HOST, curve_of(node), (endpoint,)), **changes)
 
 
-def new_node(node: NodeId = OWN_NODE, *, is_open: bool = False) -> Node:
-    return Node(greeting(node, host=HOST), is_open=is_open, random=half)
+def new_node(node: NodeId = OWN_NODE, *, is_open: bool = False, is_strict: bool = False) -> Node:
+    return Node(greeting(node, host=HOST), is_open=is_open, is_strict=is_strict, random=half)
 
 
 def card(key: MailboxKey, name: str, **changes: Any) -> Card:
