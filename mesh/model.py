@@ -7,7 +7,7 @@ times on the wire are ages, and wall-clock values (suffix `_ms`, Unix epoch) ser
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NewType
 
@@ -121,6 +121,7 @@ class Letter:
     `recipient` is None and `sequence` 0 while nobody is known under the name; such a letter stays
     in the outbox. Sequences start at 1 and count per (author, incarnation, recipient). A letter
     with a `file` gets both only when the recipient has the whole file (PROTOCOL.md FILE-2).
+    `encoded` is the letter as bytes, once it was encoded or decoded (see `mesh.wire.letters`).
     """
 
     message_id: MessageId
@@ -140,6 +141,7 @@ class Letter:
     body_digest: bytes
     body_bytes: int
     file: FileRef | None = None
+    encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

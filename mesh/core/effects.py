@@ -62,11 +62,11 @@ class RecipientState:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A message is durable; one entry for each recipient."""
+    """Messages are durable. Where each stands with each recipient is the same for all."""
 
     token: Token
     mailbox: MailboxKey
-    message_id: MessageId
+    message_ids: tuple[MessageId, ...]
     recipients: tuple[RecipientState, ...]
 
 

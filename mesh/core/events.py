@@ -118,12 +118,12 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """An agent sends a message to one recipient."""
+    """An agent sends messages to one recipient, in this order; all are accepted, or none."""
 
     token: Token
     mailbox: MailboxKey
     to: Address
-    draft: Draft
+    drafts: tuple[Draft, ...]
 
 
 @dataclass(frozen=True, slots=True)

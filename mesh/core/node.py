@@ -224,7 +224,7 @@ class Node:
         match event:
             case Submit():
                 self._requests.submit(event, now, out)
-                if event.draft.file is not None:
+                if any(draft.file is not None for draft in event.drafts):
                     self._offers.look(self._post.mailboxes[event.mailbox], now, out)
             case Broadcast():
                 self._requests.broadcast(event, now, out)

@@ -4,7 +4,7 @@
 effects; it never waits itself. Every method takes `now` and the draft of the step's effects.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from mesh import limits
@@ -51,17 +51,30 @@ class Post:
     # Sending.
 
     def put(
-        self, mailbox: Mailbox, owed: Owed, *, must_wait: bool, now: float, out: EffectsDraft
+        self,
+        mailbox: Mailbox,
+        letters: Sequence[Owed],
+        *,
+        must_wait: bool,
+        now: float,
+        out: EffectsDraft,
     ) -> None:
-        """Add a fresh letter; if its stream is free it leaves at once, `must_wait` permitting."""
-        mailbox.outbox.put(owed)
-        self._agenda.set_earlier(ExpiryDue(mailbox.key), owed.expires_at)
-        recipient = owed.letter.recipient
+        """Add fresh letters to one recipient; if their stream is free they leave at once.
+
+        With `must_wait` they leave only after the commit.
+        """
+        for owed in letters:
+            mailbox.outbox.put(owed)
+        expires_at = min([owed.expires_at for owed in letters])
+        self._agenda.set_earlier(ExpiryDue(mailbox.key), expires_at)
+        recipient = letters[0].letter.recipient
         if recipient is None:
             return
         stream = mailbox.outbox.stream(recipient)
         stream.connect(self._links.route(recipient))
-        owed.was_sent = stream.link is not None and now >= stream.paused_until
+        is_leaving = stream.link is not None and now >= stream.paused_until
+        for owed in letters:
+            owed.was_sent = is_leaving
         self._pump(mailbox, stream, now, out, durable_first=must_wait)
 
     def explain(self, mailbox: Mailbox, owed: Owed, now: float) -> Why:

@@ -98,13 +98,17 @@ class Agent:
         """
         receipts: list[Receipt] = []
         waiting: list[asyncio.Future[Outcome]] = []
-        for to, content, *rest in messages:
-            data = rest[0] if rest else None
-            waiting.append(self._start(to, content, data, Options(), kind=Kind.DIRECT))
-            if len(waiting) >= BATCH_LETTERS:
-                receipts += [await self._box.submit(future) for future in waiting]
-                waiting = []
-        return receipts + [await self._box.submit(future) for future in waiting]
+        letters = 0
+        for to, drafts in contents.grouped(messages):
+            waiting.append(self._box.request(self._box.direct(to, *drafts)))
+            letters += len(drafts)
+            if letters >= BATCH_LETTERS:
+                for future in waiting:
+                    receipts += await asyncio.shield(future)
+                waiting, letters = [], 0
+        for future in waiting:
+            receipts += await asyncio.shield(future)
+        return receipts
 
     async def broadcast(
         self,

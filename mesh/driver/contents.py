@@ -1,6 +1,7 @@
 """Between what people write and the bytes of a body: drafts going out, messages coming in."""
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,6 +63,36 @@ def draft(
         chain=options.chain,
         file=file,
     )
+
+
+def grouped(
+    messages: Iterable[tuple[str, str] | tuple[str, str, Any]],
+) -> Iterator[tuple[str, list[Draft]]]:
+    """Make the drafts of (recipient, content) or (recipient, content, data), in order.
+
+    Neighbours to one recipient come together, up to a batch. On an error what came before it comes
+    first.
+
+    Raises:
+        UsageError: a message is malformed; or whatever `messages` raises.
+    """
+    to, drafts, size = "", list[Draft](), 0
+    try:
+        for recipient, content, *rest in messages:
+            is_full = len(drafts) >= limits.batch_letters_max or size >= limits.batch_bytes_max
+            if drafts and (recipient != to or is_full):
+                yield (to, drafts)
+                drafts, size = [], 0
+            data = rest[0] if rest else None
+            drafts.append(draft(content, data, Options(), kind=Kind.DIRECT))
+            to = recipient
+            size += len(drafts[-1].body)
+    except Exception:
+        if drafts:
+            yield (to, drafts)
+        raise
+    if drafts:
+        yield (to, drafts)
 
 
 def file_draft(

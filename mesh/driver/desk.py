@@ -21,8 +21,8 @@ from mesh.errors import (
 )
 from mesh.model import MailboxKey, MessageId
 
-Outcome = Receipt | None
-"""What a request gives: the receipt of a message, or nothing."""
+Outcome = list[Receipt]
+"""What a request gives: the receipts of its messages, none for other requests."""
 
 
 class Desk:
@@ -93,19 +93,23 @@ class Desk:
             case _ if error is not None:
                 future.set_exception(error)
             case Accepted():
-                receipt = Receipt(answer.message_id.hex(), answer.recipients)
-                self._followed[(answer.mailbox, answer.message_id)] = receipt
-                future.set_result(receipt)
+                future.set_result([self._follow(answer, one) for one in answer.message_ids])
             case Done():
-                future.set_result(None)
+                future.set_result([])
 
     def uncertain(self, answer: Accepted, error: StoreError) -> None:
         """End a request of which nobody can say whether it was carried out."""
         future = self._open.pop(answer.token, None)
         if future is not None and not future.done():
-            message_id = answer.message_id.hex()
-            text = f"It is unknown whether the message {message_id} was accepted: {error}"
+            message_id = answer.message_ids[0].hex()
+            more = f" (and {count} more)" if (count := len(answer.message_ids) - 1) else ""
+            text = f"It is unknown whether the message {message_id}{more} was accepted: {error}"
             future.set_exception(UnconfirmedError(text, message_id=message_id))
+
+    def _follow(self, answer: Accepted, message_id: MessageId) -> Receipt:
+        receipt = Receipt(message_id.hex(), answer.recipients)
+        self._followed[(answer.mailbox, message_id)] = receipt
+        return receipt
 
     def arrived(self, arrivals: Iterable[Arrival]) -> None:
         """Wake whoever waits for mail."""

@@ -57,10 +57,10 @@ class MailboxHandle:
         earlier = page.messages[0].letter.chain if page.messages else ()
         return (*earlier, answered)
 
-    def direct(self, to: str, draft: Draft) -> Callable[[Token], Event]:
-        """Return what makes the event that sends a draft to one recipient."""
+    def direct(self, to: str, *drafts: Draft) -> Callable[[Token], Event]:
+        """Return what makes the event that sends drafts to one recipient."""
         address = parse_address(to)
-        return lambda token: Submit(token, self.key, address, draft)
+        return lambda token: Submit(token, self.key, address, drafts)
 
     def request(self, make: Callable[[Token], Event]) -> asyncio.Future[Outcome]:
         """Ask the core for something; the future ends with its answer."""
@@ -69,8 +69,7 @@ class MailboxHandle:
 
     async def submit(self, future: asyncio.Future[Outcome]) -> Receipt:
         """Wait until a message is accepted; cancelling the wait does not take it back."""
-        receipt = await asyncio.shield(future)
-        assert receipt is not None
+        (receipt,) = await asyncio.shield(future)
         return receipt
 
     def mark(self, letters: Sequence[ShownLetter]) -> asyncio.Future[Outcome]:

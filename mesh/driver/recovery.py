@@ -174,7 +174,8 @@ class Recovery:
             self._report(answer, error, uncertain=False)
             return
         try:
-            wanted = answer.message_id
+            # All of an answer's messages are in one transaction.
+            wanted = answer.message_ids[0]
             is_there = bool(await self._stores.use(key, lambda store: store.receipts(wanted)))
         except StoreError:
             self._report(answer, error, uncertain=True)
@@ -182,7 +183,7 @@ class Recovery:
         self._report(
             answer,
             None if is_there else error,
-            uncertain=wanted in left_early and not is_there,
+            uncertain=not is_there and not left_early.isdisjoint(answer.message_ids),
         )
 
     def _report_all(
@@ -193,7 +194,7 @@ class Recovery:
         left_early = merged.left_early()
         for answer in answers:
             may_be_out = isinstance(answer, Accepted) and (
-                not is_definite or answer.message_id in left_early
+                not is_definite or not left_early.isdisjoint(answer.message_ids)
             )
             self._report(answer, error, uncertain=may_be_out)
 

@@ -212,7 +212,7 @@ class _Scenario:
         else:
             to = self._address()
             sending = self._sending(agent, Kind.DIRECT, to)
-            event = Submit(token, key, parse_address(to), self._draft(sending))
+            event = Submit(token, key, parse_address(to), (self._draft(sending),))
             process.submit(token, sending, event)
 
     def _address(self) -> str:

@@ -60,7 +60,21 @@ _NAMES_KEPT_MAX: Final = 256
 
 
 def encode(letter: Letter) -> bytes:
-    """Return the bytes that are signed; durations are rounded to milliseconds."""
+    """Return the bytes that are signed; durations are rounded to milliseconds.
+
+    The letter keeps them: each is signed, digested and written, mostly within one tick.
+    """
+    if letter.encoded is None:
+        _keep(letter, _encode(letter))
+    assert letter.encoded is not None
+    return letter.encoded
+
+
+def _keep(letter: Letter, header: bytes) -> None:
+    object.__setattr__(letter, "encoded", header)
+
+
+def _encode(letter: Letter) -> bytes:
     file = letter.file
     return dumps(
         (
@@ -86,7 +100,7 @@ def encode(letter: Letter) -> bytes:
 
 
 def decode(header: bytes) -> Letter:
-    """Return the letter that `encode` was given.
+    """Return the letter that `encode` was given. It keeps the bytes, unknown fields and all.
 
     Raises:
         OversizeError: longer than a letter may be.
@@ -97,7 +111,7 @@ def decode(header: bytes) -> Letter:
         items_min=_FIELDS,
     )
     # The order of the dataclass is the order on the wire; keywords would cost a third more time.
-    return Letter(
+    letter = Letter(
         MessageId(octets(fields[0], 16)),
         _kind(fields[1]),
         MailboxKey(octets(fields[2], 32)),
@@ -116,6 +130,8 @@ def decode(header: bytes) -> Letter:
         integer(fields[15], 0, limits.body_bytes_max),
         _file(fields[_FIELDS]) if len(fields) > _FIELDS else None,
     )
+    _keep(letter, header)
+    return letter
 
 
 def digest(header: bytes) -> bytes:

@@ -122,7 +122,7 @@ class World:
         self._tokens += 1
         body = str(number).encode()
         made = draft(number, **{"body": body, **changes})
-        return self.step(party, Submit(Token(self._tokens), author, parse_address(to), made))
+        return self.step(party, Submit(Token(self._tokens), author, parse_address(to), (made,)))
 
     def step(self, party: Party, event: Event) -> Effects:
         """Give a node one event and carry out what it asks for."""

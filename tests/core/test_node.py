@@ -53,7 +53,7 @@ def test_a_timeout_before_its_time_does_nothing():
 @pytest.mark.parametrize(
     "event",
     [
-        Submit(T, ALICE, TO, draft()),
+        Submit(T, ALICE, TO, (draft(),)),
         Broadcast(T, ALICE, draft()),
         Shown(T, ALICE, ()),
         Rename(T, ALICE, "anna", draft(kind=Kind.RENAMED)),
@@ -112,7 +112,7 @@ def test_the_same_events_at_the_same_times_give_the_same_effects():
         node = new_node()
         effects = [accept(node, LINK, None, card(BOB, "bob"))]
         effects.append(node.step(MailboxTaken(snapshot(ALICE, "alice"), True, Profile()), 1.0))
-        effects.append(node.step(Submit(T, ALICE, TO, draft()), 2.0))
+        effects.append(node.step(Submit(T, ALICE, TO, (draft(),)), 2.0))
         effects.append(give(node, LINK, Announce((card(CAROL, "carol"),)), 3.0))
         effects += [node.step(Timeout(), float(now)) for now in range(5, 60, 5)]
         return effects

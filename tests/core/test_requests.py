@@ -60,11 +60,11 @@ def with_bob(made: MailboxSnapshot | None = None) -> Node:
 
 
 def submit(node: Node, to: str = "bob", number: int = 1, now: float = 0.0, **changes) -> Effects:
-    return node.step(Submit(T, ALICE, parse_address(to), draft(number, **changes)), now)
+    return node.step(Submit(T, ALICE, parse_address(to), (draft(number, **changes),)), now)
 
 
 def accepted(*states: RecipientState) -> Accepted:
-    return Accepted(T, ALICE, draft().message_id, states)
+    return Accepted(T, ALICE, (draft().message_id,), states)
 
 
 def put(*entries: OutboxEntry) -> PutOutbox:
@@ -97,10 +97,51 @@ def test_the_next_message_leaves_while_its_commit_is_running():
         changes=((ALICE, put(entry(2, 2, was_sent=True))),),
         answers=(
             replace(
-                accepted(RecipientState("bob", BOB, State.QUEUED)), message_id=draft(2).message_id
+                accepted(RecipientState("bob", BOB, State.QUEUED)),
+                message_ids=(draft(2).message_id,),
             ),
         ),
     )
+
+
+def test_several_messages_to_one_agent_leave_together_and_in_order():
+    """PROTOCOL.md OUT-2, OUT-3."""
+    node = with_bob()
+    submit(node)
+    drafts = tuple(draft(number) for number in (2, 3, 4))
+    effects = node.step(Submit(T, ALICE, parse_address("bob"), drafts), 0.0)
+    sent = ((2, 1, 0.0), (3, 2, 0.0), (4, 3, 0.0))
+    state = RecipientState("bob", BOB, State.QUEUED)
+    assert effects == Effects(
+        transmissions=(Transmission(BOB_LINK, ALICE, sent),),
+        changes=tuple((ALICE, put(entry(row, row, was_sent=True))) for row in (2, 3, 4)),
+        answers=(Accepted(T, ALICE, tuple(one.message_id for one in drafts), (state,)),),
+    )
+
+
+def test_many_messages_reserve_as_they_go_and_none_overtakes_its_reservation():
+    """PROTOCOL.md OUT-1, OUT-8."""
+    node = with_bob()
+    count = limits.sequence_reserve + 10
+    drafts = tuple(draft(number) for number in range(1, count + 1))
+    effects = node.step(Submit(T, ALICE, parse_address("bob"), drafts), 0.0)
+    reserved = [c.up_to for _, c in effects.changes if isinstance(c, ReserveSequences)]
+    assert reserved[-1] > count
+    assert effects.transmissions == ()
+    assert len(effects.transmissions_after[0].letters) == limits.window_letters_max
+
+
+def test_of_messages_too_many_for_the_outbox_none_is_accepted():
+    """PROTOCOL.md OUT-11."""
+    node = with_bob()
+    body = b"x" * limits.body_bytes_max
+    count = limits.outbox_bytes_max // len(body) + 1
+    drafts = tuple(draft(number, body=body) for number in range(1, count + 1))
+    effects = node.step(Submit(T, ALICE, parse_address("bob"), drafts), 0.0)
+    (answer,) = effects.answers
+    assert isinstance(answer, Denied)
+    assert effects == Effects(answers=(answer,))
+    assert node.step(Submit(T, ALICE, parse_address("bob"), drafts[1:]), 0.0).changes
 
 
 def test_a_message_to_a_name_never_seen_waits():

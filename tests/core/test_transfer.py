@@ -268,7 +268,7 @@ def test_recipient_without_room_says_why_and_is_asked_again(world, facts, why):
     disks.facts = facts
     disks.run()
     alice = world.parties["alice"]
-    message_id = alice.answers[-1].message_id
+    (message_id,) = alice.answers[-1].message_ids
     assert alice.node.why(ALICE, message_id, "bob", world.now) is why
     disks.facts = {}
     world.now += limits.offer_pause_s - 1

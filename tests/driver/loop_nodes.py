@@ -103,7 +103,7 @@ class LoopNode:
 
     async def send(self, to: str, content: str) -> Receipt:
         draft = draft_of(content)
-        return await self.submit(lambda token: Submit(token, self.key, parse_address(to), draft))
+        return await self.submit(lambda token: Submit(token, self.key, parse_address(to), (draft,)))
 
     async def broadcast(self, content: str) -> Receipt:
         draft = draft_of(content, Kind.BROADCAST)
@@ -111,8 +111,7 @@ class LoopNode:
 
     async def submit(self, make: Callable) -> Receipt:
         async with asyncio.timeout(WAIT_S):
-            receipt = await self.desk.request(self.engine.post, make)
-        assert receipt is not None
+            (receipt,) = await self.desk.request(self.engine.post, make)
         return receipt
 
     async def show_all(self) -> None:

@@ -49,6 +49,36 @@ def test_every_draft_has_an_id_of_its_own():
     assert len(ids) == 50
 
 
+def test_ids_grow_with_time():
+    first = contents.new_message_id()
+    while contents.new_message_id()[:6] == first[:6]:
+        pass
+    assert contents.new_message_id() > first
+
+
+def test_neighbours_to_one_recipient_are_grouped_within_bounds():
+    def sizes(messages) -> list[tuple[str, int]]:
+        return [(to, len(drafts)) for to, drafts in contents.grouped(messages)]
+
+    many = [("bob", "x")] * (limits.batch_letters_max + 1)
+    assert sizes(many) == [("bob", limits.batch_letters_max), ("bob", 1)]
+    assert sizes([("bob", "1"), ("bob", "2", 5), ("eve", "3"), ("bob", "4")]) == [
+        ("bob", 2),
+        ("eve", 1),
+        ("bob", 1),
+    ]
+    assert sizes([("bob", "x" * limits.batch_bytes_max)] * 3) == [("bob", 1)] * 3
+    assert sizes([]) == []
+
+
+def test_what_comes_before_a_bad_message_is_grouped_before_it_is_refused():
+    groups = contents.grouped([("bob", "1"), ("bob", "2"), ("bob", "\ud800")])
+    to, drafts = next(groups)
+    assert (to, len(drafts)) == ("bob", 2)
+    with pytest.raises(UsageError, match="content"):
+        next(groups)
+
+
 def test_absent_data_and_null_are_the_same_to_the_reader(tmp_path):
     assert read(encode_body("x", None, None), tmp_path).data is None
     assert read(encode_body("x", "null", None), tmp_path).data is None

@@ -1,6 +1,7 @@
 """Requests out, answers back: each future ends once, whatever happens to the node."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -43,7 +44,7 @@ class Asked:
 
     def accepted(self) -> Accepted:
         state = RecipientState("bob", BOB, State.QUEUED)
-        return Accepted(self.tokens[-1], OWN, ID, (state,))
+        return Accepted(self.tokens[-1], OWN, (ID,), (state,))
 
     def _on_lost(self) -> None:
         self.lost += 1
@@ -56,12 +57,28 @@ async def asked() -> Asked:
 
 async def test_accepted_message_gives_a_receipt_that_follows_it(asked):
     asked.desk.answered(asked.accepted(), None)
-    receipt = await asked.future
+    (receipt,) = await asked.future
     assert (receipt.id, receipt.state) == (ID.hex(), "queued")
     asked.desk.receipts([effects.Receipt(OWN, ID, BOB, State.DELIVERED)])
     assert receipt.state == "delivered"
     asked.desk.receipts([effects.Receipt(EVE, ID, BOB, State.SHOWN)])
     assert receipt.state == "delivered", "another mailbox's message has that id"
+
+
+async def test_messages_sent_together_have_a_receipt_each(asked):
+    other = MessageId(b"j" * 16)
+    answer = replace(asked.accepted(), message_ids=(ID, other))
+    asked.desk.answered(answer, None)
+    first, second = await asked.future
+    asked.desk.receipts([effects.Receipt(OWN, other, BOB, State.DELIVERED)])
+    assert [(one.id, one.state) for one in (first, second)] == [
+        (ID.hex(), "queued"),
+        (other.hex(), "delivered"),
+    ]
+    asked.future = asked.ask()
+    asked.desk.uncertain(replace(answer, token=asked.tokens[-1]), StoreError("gone"))
+    with pytest.raises(UnconfirmedError, match="and 1 more"):
+        await asked.future
 
 
 async def test_failed_commit_is_raised_as_it_is(asked):

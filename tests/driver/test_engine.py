@@ -82,7 +82,7 @@ async def test_disk_that_cannot_be_asked_either_leaves_the_message_unconfirmed()
         alice.is_broken = True
         draft = draft_of("who knows")
         with pytest.raises(UnconfirmedError) as caught:
-            await alice.submit(lambda t: Submit(t, alice.key, parse_address("bob"), draft))
+            await alice.submit(lambda t: Submit(t, alice.key, parse_address("bob"), (draft,)))
         assert caught.value.message_id == draft.message_id.hex()
         with pytest.raises(StoreError, match="not held"):
             await alice.send("bob", "and now")
@@ -103,7 +103,7 @@ async def test_mailbox_released_in_the_tick_of_its_failed_commit_leaves_doubt_on
         alice.disk.fault = Fault.LOST
         draft = draft_of("last")
         waiting = alice.desk.request(
-            alice.engine.post, lambda t: Submit(t, alice.key, parse_address("bob"), draft)
+            alice.engine.post, lambda t: Submit(t, alice.key, parse_address("bob"), (draft,))
         )
         alice.engine.post(MailboxReleased(alice.key))
         alice.engine.post(MailboxReleased(alice.key))
@@ -139,7 +139,7 @@ async def test_settle_returns_once_everything_posted_before_was_carried_out():
     async with running("alice") as (alice,):
         waiting = alice.desk.request(
             alice.engine.post,
-            lambda t: Submit(t, alice.key, parse_address("bob"), draft_of("x")),
+            lambda t: Submit(t, alice.key, parse_address("bob"), (draft_of("x"),)),
         )
         await alice.engine.settle()
         assert waiting.done()

@@ -37,6 +37,15 @@ def test_letters_come_back(letter):
     assert letters.decode(letters.encode(letter)) == letter
 
 
+def test_a_letter_keeps_its_bytes_even_fields_that_only_later_versions_know():
+    header = codec.dumps([*FIELDS, None, "from the future"])
+    letter = letters.decode(header)
+    assert letters.encode(letter) == header
+    assert letters.encode(replace(letter, sequence=8)) == letters.encode(
+        replace(LETTER, sequence=8)
+    )
+
+
 def test_a_letter_without_recipient_comes_back():
     letter = replace(LETTER, recipient=None, sequence=0, reply_to=None)
     assert letters.decode(letters.encode(letter)) == letter
