@@ -34,7 +34,7 @@ def acks(effects) -> list[object]:
 
 
 def submit(node: Node, to: str, prefix: str = "", **changes):
-    event = Submit(Token(1), ALICE, Address(to, prefix), draft(**changes))
+    event = Submit(Token(1), ALICE, Address(to, prefix), (draft(**changes),))
     effects = node.step(event, 0.0)
     (answer,) = effects.answers
     (state,) = answer.recipients
