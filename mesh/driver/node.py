@@ -110,9 +110,11 @@ class MeshNode:
         finally:
             for task in self._running:
                 task.cancel()
-            await self._join(kind, error, trace)
-            self.desk.close(StoreError("The node has ended."))
-            await self._stack.aclose()
+            try:
+                await self._join(kind, error, trace)
+            finally:  # A cancelled node closes everything, too.
+                self.desk.close(StoreError("The node has ended."))
+                await self._stack.aclose()
 
     # What agents use.
 

@@ -101,3 +101,23 @@ async def test_session_registers_a_name_that_it_tends(config):
             alice = await session.register("alice")
             assert alice.fingerprint == key
             assert await contents(alice, wait_s=5) == ["while you were out"]
+
+
+async def test_cancelled_session_leaves_nothing_open_and_its_name_free(config):
+    settings = config()
+    has_joined = asyncio.Event()
+
+    async def stay() -> None:
+        async with mesh.join("alice", settings):
+            has_joined.set()
+            await asyncio.Event().wait()
+
+    staying = asyncio.ensure_future(stay())
+    await has_joined.wait()
+    assert list((settings.home / "run").iterdir())
+    staying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await staying
+    assert not list((settings.home / "run").iterdir())
+    async with mesh.join("alice", settings) as again:
+        assert await again.check() == []
