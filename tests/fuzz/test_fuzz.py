@@ -79,6 +79,7 @@ def _largest() -> dict[str, Callable[[], object]]:
     }
 
 
+@pytest.mark.long  # a figure: what else the machine does blurs it
 @pytest.mark.parametrize("what", list(_largest()))
 def test_the_largest_inputs_take_less_than_50_ms(what: str) -> None:
     decode = _largest()[what]
