@@ -1,11 +1,13 @@
 """Torture: real processes send numbered messages while they are killed, stopped and restarted.
 
-    python -m tests.torture --messages 5000 --kills 100 --seed 1
+    python -m tests.torture --messages 100000 --kills 2000 --seed 1
 
-Two hosts, some senders and receivers on each. Every sender writes to every receiver; the seed draws
-who is hit next and how. In the end each receiver's inbox must hold exactly what was accepted, once
-and in the order sent. A message whose sender was killed before it heard an answer may be there or
-not, but at its place.
+Two hosts, some senders and receivers on each, which tend each other's mail while one is dead. Every
+sender writes to every receiver; the seed draws who is hit next and how: by SIGKILL, by SIGSTOP for
+a while, or by a restart in peace. `--hands` are hit at once.
+
+In the end each inbox must hold exactly what was accepted, once and in the order sent. A message
+whose sender was killed before it heard an answer may be there or not, but at its place.
 """
 
 import argparse
@@ -20,23 +22,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.processes.hosts import Mesh, Session, free_port, new_mesh
+from tests.processes.nursery import Nursery
 
 BATCH_MAX = 20
 PAUSE_S_MAX = 0.1
 QUIET_S = 60.0
 CALM_S = 1.5
-JOIN_S = 30.0
+JOIN_S = 60.0
+REPORT_EVERY = 200
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done: `messages` in all or more, `kills` faults, drawn from `seed`."""
+    """What is done: `messages` in all or more, `kills` by SIGKILL besides gentler faults."""
 
     seed: int
     messages: int
     kills: int
     senders: int = 2
     receivers: int = 2
+    hands: int = 1
 
 
 @dataclass
@@ -121,7 +126,7 @@ class Torture:
             for actor in actors:
                 group.create_task(actor.start())
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._hit(actors))
+            group.create_task(self._hit_all(actors))
             for sender in self._senders:
                 group.create_task(self._send(sender))
         async with asyncio.TaskGroup() as group:
@@ -152,16 +157,24 @@ class Torture:
             log += [(n, is_accepted) for n in numbers]
             await asyncio.sleep(draw.uniform(0, PAUSE_S_MAX))
 
+    async def _hit_all(self, actors: list[Actor]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._plan.hands):
+                group.create_task(self._hit(actors))
+        self._is_calm = True
+
     async def _hit(self, actors: list[Actor]) -> None:
         """Hit one actor after the other."""
-        for _ in range(self._plan.kills):
+        faults = self.verdict.faults
+        while faults["kill"] < self._plan.kills:
             actor = self._random.choice(actors)
-            fault = self._random.choices(("kill", "stop", "restart"), (6, 2, 2))[0]
+            fault = self._random.choices(("kill", "stop", "restart"), (8, 1, 1))[0]
             pause_s = self._random.uniform(0, 0.8)
-            self.verdict.faults[fault] += 1
+            faults[fault] += 1
             await getattr(actor, fault)(pause_s)
+            if not sum(faults.values()) % REPORT_EVERY:
+                print(f"{dict(faults)}", file=sys.stderr, flush=True)
             await asyncio.sleep(self._random.uniform(0, 0.4))
-        self._is_calm = True
 
     async def _collect(self, receiver: Actor) -> None:
         """Take everything out of an inbox, until nothing has come for long or all is there."""
@@ -203,7 +216,8 @@ class Torture:
 
 async def torture(plan: Plan) -> Verdict:
     """Run one plan on a mesh of its own."""
-    async with new_mesh() as mesh:
+    async with Nursery() as nursery, new_mesh() as mesh:
+        mesh.nursery = nursery
         return await Torture(mesh, plan).run()
 
 
@@ -215,10 +229,11 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="run so many seeds, one by one")
     parser.add_argument("--senders", type=int, default=2)
     parser.add_argument("--receivers", type=int, default=2)
+    parser.add_argument("--hands", type=int, default=1, help="how many are hit at once")
     args = parser.parse_args()
     is_good = True
     for seed in range(args.seed, args.seed + args.seeds):
-        plan = Plan(seed, args.messages, args.kills, args.senders, args.receivers)
+        plan = Plan(seed, args.messages, args.kills, args.senders, args.receivers, args.hands)
         verdict = asyncio.run(torture(plan))
         is_good = is_good and not verdict.problems
         faults = ", ".join(f"{count} {what}" for what, count in sorted(verdict.faults.items()))

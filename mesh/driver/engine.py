@@ -123,6 +123,7 @@ class Engine:
         self._posted = 0
         self._carried_out = 0
         self._ticked = Bell()
+        stores.alarm = self._commit_now
 
     def post(self, event: Event) -> None:
         """Add an event to the next tick."""
@@ -222,6 +223,11 @@ class Engine:
         merged.acks, merged.changes = [], {}
         if self._flush_at is None:
             self._flush_at = now_s() + limits.put_off_s
+
+    def _commit_now(self) -> None:
+        """Ask for a commit, even of nothing: it tells which stores have failed."""
+        self._flush_at = now_s()
+        self._wake.set()
 
     def _is_flush_due(self) -> bool:
         return self._flush_at is not None and now_s() >= self._flush_at

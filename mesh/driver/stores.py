@@ -32,6 +32,8 @@ class Stores:
         self._commit_s = _STALL_S
         self._put_off: dict[MailboxKey, list[Change]] = {}
         self._failed: dict[MailboxKey, StoreError] = {}
+        self.alarm: Callable[[], None] = lambda: None
+        """Called when a store has failed outside a commit, which the next `commit` will tell."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,7 +81,11 @@ class Stores:
         """
         if key in self._put_off:
             await self.flush()
-        return await self.run(lambda: work(self._store(key)))
+        try:
+            return await self.run(lambda: work(self._store(key)))
+        except StoreError as exc:
+            self._note_failures({key: exc})
+            raise
 
     def recent(self, key: MailboxKey, after_row: int, *, limit: int) -> list[InboxMessage] | None:
         """Return the oldest unread messages after a row at once; None: ask the disk (`use`)."""
@@ -94,7 +100,7 @@ class Stores:
 
     async def flush(self) -> None:
         """Write what was put off; what fails is reported by the next `commit`."""
-        self._failed |= await self._commit_all({})
+        self._note_failures(await self._commit_all({}))
 
     async def commit(
         self, changes: Mapping[MailboxKey, list[Change]]
@@ -120,6 +126,13 @@ class Stores:
             return self._commit(batches)
         return await self.run(lambda: self._commit(batches))
 
+    def _note_failures(self, failed: Mapping[MailboxKey, StoreError]) -> None:
+        """Have the mailboxes opened again whose stores have failed."""
+        for key, error in failed.items():
+            if key in self._stores and self._stores[key].is_failed:
+                self._failed.setdefault(key, error)
+                self.alarm()
+
     async def load(
         self, transmissions: Iterable[Transmission]
     ) -> dict[tuple[MailboxKey, int], StoredLetter]:
@@ -128,12 +141,16 @@ class Stores:
         for transmission in transmissions:
             rows = wanted.setdefault(transmission.mailbox, [])
             rows.extend(row for row, _, _ in transmission.letters)
-        return await self.run(lambda: self._load(wanted))
+        loaded, failed = await self.run(lambda: self._load(wanted))
+        self._note_failures(failed)
+        return loaded
 
     def _store(self, key: MailboxKey) -> Store:
         store = self._stores.get(key)
         if store is None:
             raise StoreError("This mailbox is not held by this process any more.")
+        if store.is_failed:
+            raise StoreError("The disk has failed; the mailbox is about to be opened again.")
         return store
 
     def _commit(self, changes: Mapping[MailboxKey, list[Change]]) -> dict[MailboxKey, StoreError]:
@@ -151,12 +168,14 @@ class Stores:
 
     def _load(
         self, wanted: Mapping[MailboxKey, list[int]]
-    ) -> dict[tuple[MailboxKey, int], StoredLetter]:
+    ) -> tuple[dict[tuple[MailboxKey, int], StoredLetter], dict[MailboxKey, StoreError]]:
         loaded: dict[tuple[MailboxKey, int], StoredLetter] = {}
+        failed: dict[MailboxKey, StoreError] = {}
         for key, rows in wanted.items():
             try:
                 letters = self._store(key).letters(rows)
-            except StoreError:
+            except StoreError as exc:
+                failed[key] = exc
                 continue
             loaded.update({(key, letter.row): letter for letter in letters})
-        return loaded
+        return loaded, failed

@@ -82,6 +82,11 @@ class Counts:
 class Store(Protocol):
     """One mailbox on one disk, used from one thread. Every method may raise `StoreError`."""
 
+    @property
+    def is_failed(self) -> bool:
+        """Whether a commit failed or damage has shown: close the store and open it again."""
+        ...
+
     def snapshot(self) -> MailboxSnapshot:
         """Read everything the core needs; letters that fail their digest are set aside."""
         ...

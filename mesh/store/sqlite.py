@@ -133,7 +133,7 @@ class SqliteStore:
 
     @property
     def is_failed(self) -> bool:
-        """Whether a commit failed: close the store and open it again."""
+        """Whether a commit failed or damage has shown: close the store and open it again."""
         return self._is_failed
 
     def snapshot(self) -> MailboxSnapshot:
@@ -347,7 +347,8 @@ class SqliteStore:
     def _error(self, exc: sqlite3.Error) -> StoreError:
         error = connection.store_error(exc, self.path)
         if isinstance(error, CorruptError):
-            salvage.suspect(self.path)
+            salvage.suspect(self.path)  # Opening again mends it.
+            self._is_failed = True
         return error
 
 

@@ -144,3 +144,21 @@ async def test_settle_returns_once_everything_posted_before_was_carried_out():
         await alice.engine.settle()
         assert waiting.done()
         await alice.engine.settle()
+
+
+@pytest.mark.parametrize("fault", [Fault.FULL, Fault.LOST])
+async def test_put_off_write_that_fails_under_a_reader_is_mended_without_a_restart(fault):
+    async with linked("alice", "bob") as (alice, bob):
+        receipt = await alice.send("bob", "hello")
+        assert await receipt.wait("delivered", 5)
+        alice.disk.fault = fault  # The verdict is told, but not written yet.
+        with pytest.raises(StoreError):
+            await alice.read()
+        async with asyncio.timeout(5):
+            while alice.disk.outbox[1].state is not State.DELIVERED:
+                await alice.engine.settle()
+                await alice.stores.flush()
+                await asyncio.sleep(0.01)
+        assert await alice.read() == []
+        assert (await alice.send("bob", "again")).id
+        assert await bob.inbox(2) == ["hello", "again"]

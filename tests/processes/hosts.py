@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from tests.processes.nursery import Child, Nursery
 from tests.processes.worker import LINE_BYTES_MAX
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ class WorkerError(Exception):
 class Session:
     """A running worker. `call` performs one operation; several may be under way."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Child
     name: str
     facts: dict[str, Any] = field(default_factory=dict)
     _next_id: int = 0
@@ -130,7 +131,7 @@ class Mesh:
             "mdns": False,
         }
         self.sessions: list[Session] = []
-        self.prefix: Sequence[str] = ()
+        self.nursery: Nursery | None = None
 
     def home(self, host: str) -> Path:
         return self.directory / host
@@ -139,15 +140,7 @@ class Mesh:
         self, host: str = "h1", *, prefix: Sequence[str] = (), **changes: Any
     ) -> Session:
         """Start a session that has no name yet."""
-        process = await asyncio.create_subprocess_exec(
-            *(*prefix, sys.executable, "-m", "tests.processes.worker"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES_MAX,
-            cwd=REPOSITORY,
-            env={**_clean_environment(), "PYTHONPATH": str(REPOSITORY)},
-        )
-        session = Session(process, f"{host}/?")
+        session = Session(await self._start(prefix), f"{host}/?")
         self.sessions.append(session)
         session._reading = asyncio.create_task(session.read())
         settings = {**self.settings, **changes, "home": str(self.home(host))}
@@ -160,6 +153,18 @@ class Mesh:
         session.name = f"{host}/{name}"
         session.facts = await session.call("register", name=name)
         return session
+
+    async def _start(self, prefix: Sequence[str]) -> asyncio.subprocess.Process | Child:
+        if self.nursery is not None:
+            return await self.nursery.spawn()
+        return await asyncio.create_subprocess_exec(
+            *(*prefix, sys.executable, "-m", "tests.processes.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES_MAX,
+            cwd=REPOSITORY,
+            env={**_clean_environment(), "PYTHONPATH": str(REPOSITORY)},
+        )
 
     async def __aenter__(self) -> Self:
         return self

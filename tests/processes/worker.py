@@ -198,8 +198,12 @@ async def main() -> None:
         await worker.aclose()
 
 
-if __name__ == "__main__":
+def run() -> None:
     logging.basicConfig(
         level=os.environ.get("WORKER_LOG", "ERROR"), format="%(asctime)s %(process)d %(message)s"
     )
     asyncio.run(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -321,3 +321,25 @@ def test_damage_that_shows_only_in_use_is_mended_at_the_next_opening(path: Path)
     store = opened(path)
     assert store.reports == []
     store.close()
+
+
+def test_damage_that_shows_while_reading_fails_the_store_so_that_it_is_opened_again(
+    path: Path,
+) -> None:
+    filled(path, 200)
+    store = opened(path)
+    (root,) = store._db.execute(
+        "SELECT rootpage FROM sqlite_schema WHERE name = 'inbox'"
+    ).fetchone()
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store._db.execute("PRAGMA cache_size = 0")
+    overwrite(path, (root - 1) * 4096, b"\xff" * 64)
+    with pytest.raises(StoreError):
+        store.read(InboxQuery(limit=1000))
+    assert store.is_failed
+    store.close()
+    again = opened(path)
+    assert len(kept(path)) == 1
+    assert again.reports
+    assert len(again.read(InboxQuery(limit=1000)).messages) > 150
+    again.close()
