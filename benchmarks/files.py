@@ -4,7 +4,9 @@ Each round copies the same file between two processes over the same kind of sock
 pyzmq (read, send, receive, write, fsync; no digest, journal or acks; without and with the CURVE
 encryption that every link of the mesh has) and by the mesh. The
 mesh is measured from the accepted message to its ack (`transfer`) and from the call (`whole`, which
-has the copy into the spool in it). Memory is each process's own peak; the latency is that of short
+has the copy into the spool in it); once between two state directories of this machine, where the
+recipient reads the author's spooled copy itself (`near`), and once over the link, as between
+machines (`link`). Memory is each process's own peak; the latency is that of short
 messages to the same agent, while nothing else happens and during the transfer.
 """
 
@@ -23,6 +25,7 @@ from typing import Any
 import zmq
 
 import mesh
+from mesh.sharing import near
 
 CHUNK_BYTES = 256 * 1024
 PIPE_CHUNKS = 16
@@ -66,26 +69,38 @@ def _measure(place: Path, *, mib: int, rounds: int) -> dict[str, Any]:
         here.mkdir()
         plain_s = _pair(here, "plain_receiver", "plain_sender")["receiver"]["seconds"]
         curve_s = _pair(here, "curve_receiver", "curve_sender")["receiver"]["seconds"]
-        sides = _pair(here, "mesh_receiver", "mesh_sender")
         one = {"plain_mib_s": mib / plain_s, "curve_mib_s": mib / curve_s}
-        one |= {"receiver_peak_mib": sides["receiver"]["peak_mib"]}
-        one |= {k: mib / v for k, v in sides["sender"]["rates"].items()}
-        one |= sides["sender"]["facts"]
+        for way in ("near", "link"):
+            sides = _pair(here / way, f"{way}_receiver", f"{way}_sender")
+            facts = {k: mib / v for k, v in sides["sender"]["rates"].items()}
+            facts |= sides["sender"]["facts"]
+            facts |= {"receiver_peak_mib": sides["receiver"]["peak_mib"]}
+            one |= {f"{way}_{key}": value for key, value in facts.items()}
         print(json.dumps(one), file=sys.stderr, flush=True)
         found.append(one)
     median = {key: round(statistics.median(one[key] for one in found), 2) for key in found[0]}
-    ratio = statistics.median(one["transfer_mib_s"] / one["plain_mib_s"] for one in found)
-    whole = statistics.median(one["whole_mib_s"] / one["plain_mib_s"] for one in found)
-    curve = statistics.median(one["transfer_mib_s"] / one["curve_mib_s"] for one in found)
-    ratios = {
-        "transfer_to_plain": round(ratio, 3),
-        "whole_to_plain": round(whole, 3),
-        "transfer_to_curve": round(curve, 3),
+    return {"mib": mib, "rounds": rounds, **median, **_ratios(found)}
+
+
+def _ratios(found: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the medians of what each round compares."""
+    pairs = [
+        (f"{way}_{part}_to_{other}", f"{way}_{part}_mib_s", f"{other}_mib_s")
+        for way in ("near", "link")
+        for part in ("transfer", "whole")
+        for other in ("plain", "curve")
+    ]
+    pairs += [
+        (f"{way}_busy_to_idle", f"{way}_busy_ms", f"{way}_idle_ms") for way in ("near", "link")
+    ]
+    return {
+        name: round(statistics.median(one[above] / one[below] for one in found), 3)
+        for name, above, below in pairs
     }
-    return {"mib": mib, "rounds": rounds, **median, **ratios}
 
 
 def _pair(place: Path, receiver: str, sender: str) -> dict[str, Any]:
+    place.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "benchmarks.files", "--place", str(place), "--role"]
     processes = {
         name: subprocess.Popen([*command, role], stdout=subprocess.PIPE, text=True)
@@ -150,11 +165,14 @@ def _curve_receiver(place: Path) -> None:
 
 
 def _config(place: Path) -> mesh.Config:
-    roots = (place.parent / "shared",)
-    return mesh.Config(home=place / "home", port=0, mdns=False, share_roots=roots)
+    return mesh.Config(home=place / "home", port=0, mdns=False, share_roots=(_shared(place),))
 
 
-def _mesh_sender(place: Path) -> None:
+def _shared(place: Path) -> Path:
+    return place.parent.parent / "shared"
+
+
+def _near_sender(place: Path) -> None:
     print(json.dumps(asyncio.run(_send(place))))
 
 
@@ -166,7 +184,7 @@ async def _send(place: Path) -> dict[str, Any]:
         idle = await _latencies(alice, 200)
         before_mib = _peak_mib()
         begin = time.perf_counter()
-        shared = await alice.share_file("bob", place.parent / "shared" / "file.bin")
+        shared = await alice.share_file("bob", _shared(place) / "file.bin")
         accepted = time.perf_counter()
         busy: list[float] = []
         async with asyncio.TaskGroup() as group:
@@ -206,8 +224,23 @@ async def _talk(alice: mesh.Agent, found: list[float]) -> None:
         await asyncio.sleep(0.02)
 
 
-def _mesh_receiver(place: Path) -> None:
+def _near_receiver(place: Path) -> None:
     print(json.dumps({"peak_mib": asyncio.run(_receive(place))}))
+
+
+def _link_sender(place: Path) -> None:
+    _be_elsewhere()
+    _near_sender(place)
+
+
+def _link_receiver(place: Path) -> None:
+    _be_elsewhere()
+    _near_receiver(place)
+
+
+def _be_elsewhere() -> None:
+    """Let this process not know its machine, as if the other one ran on another."""
+    near.own_machine_key = lambda: None
 
 
 async def _receive(place: Path) -> float:
@@ -231,8 +264,10 @@ _ROLES = {
     "curve_receiver": _curve_receiver,
     "plain_sender": _plain_sender,
     "plain_receiver": _plain_receiver,
-    "mesh_sender": _mesh_sender,
-    "mesh_receiver": _mesh_receiver,
+    "near_sender": _near_sender,
+    "near_receiver": _near_receiver,
+    "link_sender": _link_sender,
+    "link_receiver": _link_receiver,
 }
 
 if __name__ == "__main__":

@@ -165,11 +165,15 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The author has a file for the recipient; signed by the author."""
+    """The author has a file for the recipient; signed by the author.
+
+    `place` is where its copy lies, legible only on the same machine and to the same user.
+    """
 
     author: MailboxKey
     recipient: MailboxKey
     file: FileRef
+    place: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

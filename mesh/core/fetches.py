@@ -13,11 +13,12 @@ from mesh.core.filework import (
     FinishFile,
     KeepChunk,
     LeaveFile,
+    NearLost,
 )
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
 from mesh.core.origins import Origins
-from mesh.core.transfer import Fetch, FileQuota, judge, next_wants
+from mesh.core.transfer import Fetch, FileQuota, judge, next_copies, next_wants
 from mesh.model import LinkId, MailboxKey, Why
 from mesh.packet import Chunk, Decline, Have, Offer
 
@@ -68,7 +69,7 @@ class Fetches:
             _decline(link, key, Why.QUOTA, out)
             return
         self._fetches[key] = Fetch(key, offer.file, link, now)
-        out.files.append(FindFile(key, offer.file.bytes, offer.file.name))
+        out.files.append(FindFile(key, offer.file, offer.place))
 
     def found(self, event: FileFound, now: float, out: EffectsDraft) -> None:
         """The disk says what it has of a file."""
@@ -84,7 +85,7 @@ class Fetches:
             out.files.append(LeaveFile(event.fetch, is_discarded=why is Why.TOO_LARGE))
             self._end(fetch, why, now, out)
             return
-        fetch.start(min(event.kept, fetch.file.bytes))
+        fetch.start(min(event.kept, fetch.file.bytes), is_near=event.is_near)
         fetch.heard_at = now
         self._finish_if_complete(fetch, out)
         self._go_on(now, out)
@@ -106,8 +107,20 @@ class Fetches:
     def kept(self, event: ChunkKept, now: float, out: EffectsDraft) -> None:
         """Pieces were written: there is room for the next ones."""
         fetch = self._fetches.get(event.fetch)
-        if fetch is not None and fetch.kept_to < event.up_to <= fetch.received_to:
+        if fetch is None:
+            return
+        if fetch.is_near and fetch.received_to < event.up_to <= fetch.wanted_to:
+            fetch.received_to = event.up_to
+            self._finish_if_complete(fetch, out)
+        if fetch.kept_to < event.up_to <= fetch.received_to:
             fetch.kept_to = event.up_to
+            self._go_on(now, out)
+
+    def near_lost(self, event: NearLost, now: float, out: EffectsDraft) -> None:
+        """The author's own copy is gone or cut short: the rest comes as pieces."""
+        fetch = self._fetches.get(event.fetch)
+        if fetch is not None and fetch.is_near:
+            fetch.lose_near()
             self._go_on(now, out)
 
     def ended(self, event: FileEnded, now: float, out: EffectsDraft) -> None:
@@ -115,10 +128,10 @@ class Fetches:
         fetch = self._fetches.get(event.fetch)
         if fetch is None:
             return
-        if event.why is Why.DAMAGED and fetch.resumed_from:
-            # Perhaps it is only our beginning that was damaged: once more, from nothing.
+        if event.why is Why.DAMAGED and (fetch.resumed_from or fetch.is_near):
+            # Perhaps it is only what we had or found that was damaged: once more, from nothing.
             self._fetches[fetch.key] = Fetch(fetch.key, fetch.file, fetch.link, now)
-            out.files.append(FindFile(fetch.key, fetch.file.bytes, fetch.file.name))
+            out.files.append(FindFile(fetch.key, fetch.file))
             return
         self._end(fetch, event.why, now, out)
 
@@ -137,7 +150,7 @@ class Fetches:
     def due(self, now: float, out: EffectsDraft) -> None:
         """Ask again for what did not come; give up on an author that does not answer."""
         for fetch in list(self._fetches.values()):
-            is_waiting = fetch.is_started and not fetch.is_ending
+            is_waiting = fetch.is_started and not fetch.is_ending and not fetch.is_near
             if not is_waiting or fetch.wanted_to == fetch.received_to:
                 continue
             if now - fetch.heard_at < limits.fetch_stall_s:
@@ -156,6 +169,7 @@ class Fetches:
         for fetch in active:
             if fetch.wanted_to == fetch.received_to:
                 fetch.heard_at = now
+        out.files.extend(next_copies(active))
         out.packets.extend(next_wants(active))
 
     def _finish_if_complete(self, fetch: Fetch, out: EffectsDraft) -> None:

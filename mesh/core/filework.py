@@ -5,7 +5,7 @@ Tasks of one node are carried out one after the other, in order; each answer com
 
 from dataclasses import dataclass
 
-from mesh.model import LinkId, MailboxKey, Why
+from mesh.model import FileRef, LinkId, MailboxKey, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,14 @@ class FetchKey:
 
 @dataclass(frozen=True, slots=True)
 class FindFile:
-    """Look what the disk has of a file; answered by `FileFound`."""
+    """Look what the disk has of a file; answered by `FileFound`.
+
+    `place` may tell, to a process of the same machine and user, where the author's own copy lies.
+    """
 
     fetch: FetchKey
-    bytes: int
-    name: str
+    file: FileRef
+    place: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,18 @@ class KeepChunk:
     fetch: FetchKey
     offset: int
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CopyNear:
+    """Append a piece of the author's own copy, which this disk has, too.
+
+    Answered by `ChunkKept`, by `NearLost`, or by `FileEnded` if it cannot be kept.
+    """
+
+    fetch: FetchKey
+    offset: int
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +82,14 @@ class SendChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class FileTaken:
+    """A recipient has the whole file: whoever watches its way may know."""
+
+    mailbox: MailboxKey
+    file: FileRef
+
+
+@dataclass(frozen=True, slots=True)
 class DropSpool:
     """No letter needs this outgoing file any more (asked again before it is removed)."""
 
@@ -81,7 +104,17 @@ class SweepFiles:
     mailbox: MailboxKey
 
 
-FileTask = FindFile | KeepChunk | FinishFile | LeaveFile | SendChunk | DropSpool | SweepFiles
+FileTask = (
+    FindFile
+    | KeepChunk
+    | CopyNear
+    | FinishFile
+    | LeaveFile
+    | SendChunk
+    | FileTaken
+    | DropSpool
+    | SweepFiles
+)
 
 
 # Answers.
@@ -92,7 +125,8 @@ class FileFound:
     """What is on disk: `kept` bytes of a partial file, or all of it, verified before.
 
     `author_bytes` and `author_partials` count everything else this author has sent; `free_bytes`
-    is what the disk has left once all partial files are whole.
+    is what the disk has left once all partial files are whole. `is_near` when the author's own copy
+    can be read here.
     """
 
     fetch: FetchKey
@@ -101,6 +135,7 @@ class FileFound:
     author_bytes: int
     author_partials: int
     free_bytes: int
+    is_near: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +144,13 @@ class ChunkKept:
 
     fetch: FetchKey
     up_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class NearLost:
+    """The author's own copy cannot be read any more: what is missing must come over the link."""
+
+    fetch: FetchKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +177,4 @@ class SpoolLost:
     digest: bytes
 
 
-FileEvent = FileFound | ChunkKept | FileEnded | ChunkSent | SpoolLost
+FileEvent = FileFound | ChunkKept | NearLost | FileEnded | ChunkSent | SpoolLost

@@ -52,6 +52,7 @@ from mesh.core.filework import (
     FileEnded,
     FileEvent,
     FileFound,
+    NearLost,
     SpoolLost,
     SweepFiles,
 )
@@ -190,7 +191,7 @@ class Node:
                 self._mailbox(event, now, out)
             case Sighted() | LocalNodes() | LinkLost() | Resumed() | Moved() | Stopping():
                 self._surroundings(event, now, out)
-            case FileFound() | ChunkKept() | FileEnded() | ChunkSent() | SpoolLost():
+            case FileFound() | ChunkKept() | NearLost() | FileEnded() | ChunkSent() | SpoolLost():
                 self._file(event, now, out)
             case _:
                 assert_never(event)
@@ -204,6 +205,8 @@ class Node:
                 self._fetches.found(event, now, out)
             case ChunkKept():
                 self._fetches.kept(event, now, out)
+            case NearLost():
+                self._fetches.near_lost(event, now, out)
             case FileEnded():
                 self._fetches.ended(event, now, out)
             case ChunkSent():

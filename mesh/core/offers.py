@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mesh import limits
 from mesh.core.effects import EffectsDraft
-from mesh.core.filework import ChunkSent, SendChunk, SpoolLost
+from mesh.core.filework import ChunkSent, FileTaken, SendChunk, SpoolLost
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
 from mesh.core.outbox import Owed
@@ -102,6 +102,9 @@ class Offers:
         mailbox = self._post.mailboxes.get(have.author)
         if mailbox is None:
             return
+        offering = self._open.get((have.author, have.recipient, have.digest))
+        if offering is not None:
+            out.files.append(FileTaken(have.author, offering.file))
         for owed, name in self._letters(mailbox, have.recipient, have.digest, now):
             self._post.bind(mailbox, owed, have.recipient, name, now, out)
         self.look(mailbox, now, out)

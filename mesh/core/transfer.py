@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mesh import limits
-from mesh.core.filework import FetchKey, FileFound
+from mesh.core.filework import CopyNear, FetchKey, FileFound
 from mesh.model import FileRef, LinkId, Why
 from mesh.packet import Want
 
@@ -28,7 +28,8 @@ class FileQuota:
 class Fetch:
     """One file on its way in. `kept_to` <= `received_to` <= `wanted_to`: written, here, asked for.
 
-    `is_started` once the disk has told what it has of it; `is_ending` while it is verified.
+    `is_started` once the disk has told what it has of it; `is_ending` while it is verified. One
+    that `is_near` is copied from the author's own copy on this disk, and nothing is asked for.
     """
 
     key: FetchKey
@@ -37,20 +38,28 @@ class Fetch:
     heard_at: float
     is_started: bool = False
     is_ending: bool = False
+    is_near: bool = False
     resumed_from: int = 0
     kept_to: int = 0
     received_to: int = 0
     wanted_to: int = 0
     stalls: int = 0
 
-    def start(self, kept: int) -> None:
+    def start(self, kept: int, *, is_near: bool = False) -> None:
         """Go on from what the disk has."""
         self.is_started = True
+        self.is_near = is_near
         self.resumed_from = kept
         self.kept_to = self.received_to = self.wanted_to = kept
 
     def rewind(self) -> None:
         """Ask again for everything that did not come."""
+        if not self.is_near:
+            self.wanted_to = self.received_to
+
+    def lose_near(self) -> None:
+        """Fetch what is missing over the link."""
+        self.is_near = False
         self.wanted_to = self.received_to
 
     @property
@@ -71,7 +80,7 @@ class Fetch:
     def accepts(self, *, offset: int, length: int) -> bool:
         """Whether a piece is the next one, of the size that was asked for."""
         is_next = self.is_started and offset == self.received_to < self.wanted_to
-        return is_next and length == self.piece(offset)
+        return is_next and not self.is_near and length == self.piece(offset)
 
     def piece(self, offset: int) -> int:
         """Return the size of the piece at `offset`."""
@@ -96,12 +105,23 @@ def is_final(why: Why) -> bool:
     return why in {Why.TOO_LARGE, Why.DAMAGED}
 
 
+def next_copies(fetches: Iterable[Fetch]) -> list[CopyNear]:
+    """Copy the next piece of each file that is near and not being copied."""
+    copies: list[CopyNear] = []
+    for fetch in fetches:
+        length = min(limits.near_bytes_max, fetch.file.bytes - fetch.kept_to)
+        if fetch.is_near and length and not fetch.outstanding:
+            copies.append(CopyNear(fetch.key, fetch.kept_to, length))
+            fetch.wanted_to += length
+    return copies
+
+
 def next_wants(fetches: Iterable[Fetch]) -> list[tuple[LinkId, Want]]:
     """Ask for pieces of the active files, in turn, within one window for each link.
 
     Mail shares the link with the pieces on their way, so the window is what it may wait for.
     """
-    active = list(fetches)
+    active = [fetch for fetch in fetches if not fetch.is_near]
     room: dict[LinkId, int] = {}
     for fetch in active:
         room.setdefault(fetch.link, limits.fetch_window_bytes)

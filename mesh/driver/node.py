@@ -270,7 +270,11 @@ class MeshNode:
     def _new_engine(self, mesh_keys: list[MeshKeys], greeting: Greeting) -> Engine:
         ciphers = Ciphers(mesh_keys, node=self._signer, sign=self.holding.sign, random=os.urandom)
         self._outbound = Outbound(
-            transport=self._transport, ciphers=ciphers, stores=self.stores, greeting=greeting
+            transport=self._transport,
+            ciphers=ciphers,
+            stores=self.stores,
+            greeting=greeting,
+            place_of=self.transfers.place_of,
         )
         return Engine(
             self.core,

@@ -1,6 +1,7 @@
 """Carries out what a tick wants sent: packets become envelopes, rows become mail."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from mesh import limits
 from mesh.core.effects import Transmission
@@ -10,7 +11,7 @@ from mesh.driver.merge import Merged
 from mesh.driver.stores import Stores
 from mesh.model import LinkId, MailboxKey, NodeId
 from mesh.net.interface import Transport
-from mesh.packet import Greeting, Mail, MailItem, Packet, Welcome
+from mesh.packet import Greeting, Mail, MailItem, Offer, Packet, Welcome
 from mesh.store.interface import StoredLetter
 
 Letters = Mapping[tuple[MailboxKey, int], StoredLetter]
@@ -20,12 +21,19 @@ class Outbound:
     """Sends over the transport; what a node sends to itself is returned by `take_looped`."""
 
     def __init__(
-        self, *, transport: Transport, ciphers: Ciphers, stores: Stores, greeting: Greeting
+        self,
+        *,
+        transport: Transport,
+        ciphers: Ciphers,
+        stores: Stores,
+        greeting: Greeting,
+        place_of: Callable[[MailboxKey], bytes] = lambda _: b"",
     ) -> None:
         self._transport = transport
         self._ciphers = ciphers
         self._stores = stores
         self._greeting = greeting
+        self._place_of = place_of
         self._looped: list[Packet] = []
 
     async def at_once(self, merged: Merged) -> None:
@@ -83,13 +91,20 @@ class Outbound:
 
     def _send(self, outgoing: Iterable[tuple[LinkId, Packet]]) -> None:
         by_link: dict[LinkId, list[Packet]] = {}
-        for link, packet in outgoing:
+        for link, packet in map(self._placed, outgoing):
             if link == SELF_LINK:
                 self._looped.append(packet)
             else:
                 by_link.setdefault(link, []).append(packet)
         for link, packets in by_link.items():
             self._send_packets(link, packets)
+
+    def _placed(self, outgoing: tuple[LinkId, Packet]) -> tuple[LinkId, Packet]:
+        """Let an offer say where its file lies."""
+        link, packet = outgoing
+        if isinstance(packet, Offer):
+            return (link, replace(packet, place=self._place_of(packet.author)))
+        return outgoing
 
     def _send_packets(self, link: LinkId, packets: list[Packet]) -> None:
         if isinstance(packets[0], Welcome):

@@ -7,6 +7,7 @@ of pieces coming in and `limits.chunks_sending_max` going out.
 
 import asyncio
 import logging
+import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -21,15 +22,18 @@ from mesh.core.events import Event
 from mesh.core.filework import (
     ChunkKept,
     ChunkSent,
+    CopyNear,
     DropSpool,
     FetchKey,
     FileEnded,
     FileFound,
+    FileTaken,
     FileTask,
     FindFile,
     FinishFile,
     KeepChunk,
     LeaveFile,
+    NearLost,
     SendChunk,
     SpoolLost,
     SweepFiles,
@@ -37,7 +41,7 @@ from mesh.core.filework import (
 from mesh.errors import MeshError, StoreError
 from mesh.model import LinkId, MailboxKey, Why
 from mesh.packet import Chunk, Packet
-from mesh.sharing import partials
+from mesh.sharing import near, partials
 from mesh.sharing.partials import Coming, Partial
 from mesh.sharing.spool import (
     Spool,
@@ -76,7 +80,10 @@ class Transfers:
         self._tasks: deque[FileTask] = deque()
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
+        self._syncing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files-sync")
+        self._machine = near.own_machine_key()
         self._coming: dict[FetchKey, Coming] = {}
+        self._near: dict[FetchKey, int] = {}
         self._partials: dict[FetchKey, Partial] = {}
         self._spools: dict[MailboxKey, Spool] = {}
         self._pins_lock = threading.Lock()
@@ -94,6 +101,7 @@ class Transfers:
     ) -> None:
         self._thread.submit(self._close, None)
         self._thread.shutdown(wait=True)
+        self._syncing.shutdown(wait=True)
 
     # What agents use.
 
@@ -129,10 +137,18 @@ class Transfers:
         self.take([DropSpool(key, digest)])
 
     def watch(self, key: MailboxKey, digest: bytes, progress: Progress) -> None:
-        """Tell `progress` of each piece that leaves, until all have."""
+        """Tell `progress` of each piece that leaves, and when a recipient has all of them."""
         self._watchers.setdefault((key, digest), []).append(progress)
 
     # What the node uses.
+
+    def place_of(self, key: MailboxKey) -> bytes:
+        """Return where a mailbox's outgoing files lie, legible on this machine only."""
+        try:
+            directory = self._node.files_of(key).parent / spool_name
+        except StoreError:  # The mailbox has just been released.
+            return b""
+        return near.place_of(directory, key=self._machine)
 
     def take(self, tasks: Iterable[FileTask]) -> None:
         """Add tasks; they are carried out in order."""
@@ -152,8 +168,7 @@ class Transfers:
             for event in events:
                 self._node.post(event)
             for task in batch:
-                if isinstance(task, SendChunk):
-                    self._tell(task)
+                self._tell(task)
 
     async def release(self, key: MailboxKey) -> None:
         """Let go of all files of a mailbox, durably; nothing more is done for it."""
@@ -178,13 +193,19 @@ class Transfers:
         is_pinned = self._pins[(task.mailbox, task.digest)] > 0
         return not is_pinned and not self._node.needs_file(task.mailbox, task.digest)
 
-    def _tell(self, task: SendChunk) -> None:
-        key = (task.mailbox, task.digest)
-        reached = task.offset + task.length
-        for progress in self._watchers.get(key, ()):
-            progress(reached, task.file_bytes)
-        if reached == task.file_bytes:
-            self._watchers.pop(key, None)
+    def _tell(self, task: FileTask) -> None:
+        match task:
+            case SendChunk(mailbox=mailbox, digest=digest):
+                reached, size = task.offset + task.length, task.file_bytes
+            case FileTaken(mailbox, file):
+                digest, reached, size = file.digest, file.bytes, file.bytes
+            case DropSpool(mailbox, digest):
+                self._watchers.pop((mailbox, digest), None)
+                return
+            case _:
+                return
+        for progress in self._watchers.get((mailbox, digest), ()):
+            progress(reached, size)
 
     # On the thread of the files.
 
@@ -204,12 +225,16 @@ class Transfers:
                 events.append(self._find(task))
             case KeepChunk():
                 events.extend(self._keep(task))
+            case CopyNear():
+                events.extend(self._copy_near(task))
             case FinishFile():
                 events.extend(self._finish(task.fetch))
             case LeaveFile():
                 self._leave(task)
             case SendChunk():
                 self._send(task, events, sendings)
+            case FileTaken():
+                pass  # Only told.
             case DropSpool():
                 self._spool_of(task.mailbox).drop(task.digest)
             case SweepFiles(mailbox):
@@ -219,15 +244,15 @@ class Transfers:
 
     def _find(self, task: FindFile) -> Event:
         fetch = task.fetch
-        coming = Coming(fetch.author.hex(), fetch.digest.hex(), task.bytes, task.name)
+        coming = Coming(fetch.author.hex(), fetch.digest.hex(), task.file.bytes, task.file.name)
         try:
             earlier = self._partials.pop(fetch, None)
             if earlier is not None:
                 earlier.close()
             directory = self._node.files_of(fetch.mailbox)
             whole = partials.find_received(directory, author=coming.author, digest=coming.digest)
-            if whole is not None and whole.stat().st_size == task.bytes:
-                return FileFound(fetch, task.bytes, True, 0, 0, 0)  # noqa: FBT003
+            if whole is not None and whole.stat().st_size == task.file.bytes:
+                return FileFound(fetch, task.file.bytes, True, 0, 0, 0)  # noqa: FBT003
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             used = partials.usage(directory, coming)
             kept = partials.kept_bytes(directory, coming)
@@ -236,6 +261,12 @@ class Transfers:
             _log.warning("a file cannot be received: %s", exc)
             return FileEnded(fetch, Why.RECIPIENT_FULL)
         self._coming[fetch] = coming
+        self._close_near(fetch)
+        source = near.open_near(
+            task.place, key=self._machine, digest=coming.digest, size=coming.bytes
+        )
+        if source is not None:
+            self._near[fetch] = source
         return FileFound(
             fetch,
             kept,
@@ -243,6 +274,7 @@ class Transfers:
             author_bytes=used.author_bytes,
             author_partials=used.author_partials,
             free_bytes=free,
+            is_near=source is not None,
         )
 
     def _keep(self, task: KeepChunk) -> list[Event]:
@@ -257,7 +289,23 @@ class Transfers:
             return [self._give_up(fetch, exc)]
         return [ChunkKept(fetch, partial.received)]
 
+    def _copy_near(self, task: CopyNear) -> list[Event]:
+        fetch = task.fetch
+        source = self._near.get(fetch)
+        if fetch not in self._coming or source is None:
+            return [NearLost(fetch)]
+        try:
+            partial = self._partial(fetch)
+            is_all = partial.copy(source, offset=task.offset, length=task.length)
+        except (OSError, StoreError) as exc:
+            return [self._give_up(fetch, exc)]
+        if is_all:
+            return [ChunkKept(fetch, partial.received)]
+        self._close_near(fetch)
+        return [ChunkKept(fetch, partial.received), NearLost(fetch)]
+
     def _finish(self, fetch: FetchKey) -> list[Event]:
+        self._close_near(fetch)
         if fetch not in self._coming:
             return []
         try:
@@ -269,6 +317,7 @@ class Transfers:
         return [FileEnded(fetch, Why.NONE if is_good else Why.DAMAGED)]
 
     def _leave(self, task: LeaveFile) -> None:
+        self._close_near(task.fetch)
         coming = self._coming.pop(task.fetch, None)
         partial = self._partials.pop(task.fetch, None)
         if partial is not None:
@@ -279,6 +328,7 @@ class Transfers:
     def _give_up(self, fetch: FetchKey, exc: Exception) -> Event:
         """The disk refuses: what was written is removed, a full disk harms more than this file."""
         _log.warning("a file cannot be kept: %s", exc)
+        self._close_near(fetch)
         self._coming.pop(fetch, None)
         partial = self._partials.pop(fetch, None)
         if partial is not None:
@@ -315,7 +365,7 @@ class Transfers:
         partial = self._partials.get(fetch)
         if partial is None:
             directory = self._node.files_of(fetch.mailbox)
-            partial = partials.open_partial(directory, self._coming[fetch])
+            partial = partials.open_partial(directory, self._coming[fetch], self._syncing)
             self._partials[fetch] = partial
         return partial
 
@@ -327,8 +377,15 @@ class Transfers:
         spool.directory = directory
         return spool
 
+    def _close_near(self, fetch: FetchKey) -> None:
+        source = self._near.pop(fetch, None)
+        if source is not None:
+            os.close(source)
+
     def _close(self, key: MailboxKey | None) -> None:
         """Close the files of one mailbox, or of all."""
+        for fetch in [f for f in self._near if key in {None, f.mailbox}]:
+            self._close_near(fetch)
         for fetch in [f for f in self._partials if key in {None, f.mailbox}]:
             self._coming.pop(fetch, None)
             try:
@@ -341,7 +398,7 @@ class Transfers:
 
 def _mailbox_of(task: FileTask) -> MailboxKey:
     match task:
-        case FindFile() | KeepChunk() | FinishFile() | LeaveFile():
+        case FindFile() | KeepChunk() | CopyNear() | FinishFile() | LeaveFile():
             return task.fetch.mailbox
         case _:
             return task.mailbox
@@ -351,7 +408,7 @@ def _weight(task: FileTask) -> int:
     match task:
         case KeepChunk():
             return len(task.data)
-        case SendChunk():
+        case SendChunk() | CopyNear():
             return task.length
         case _:
             return limits.KIB

@@ -5,25 +5,28 @@
     files/.received.json                     which author sent which file here, and when it was put
 
 The journal is written after the pieces it speaks of are synced, so whatever it says is true after
-any crash; its own loss costs no more than the pieces of one interval. A whole file is verified,
-noted in the index, and then renamed to its name in quarantine: after a crash in between it is found
-either as a complete partial file or in place.
+any crash; its own loss costs no more than the pieces of one interval. Syncing goes on beside the
+writing of further pieces. A whole file is verified, noted in the index, and then renamed to its
+name in quarantine: after a crash in between it is found either as a complete partial file or in
+place.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from mesh import limits
 from mesh.errors import StoreError
+from mesh.sharing.copying import copy_hashed, write_all
 from mesh.sharing.files import O_BINARY, O_NOFOLLOW, quarantine_names, sync_directory
-from mesh.sharing.spool import storage_error, write_all
+from mesh.sharing.spool import storage_error
+from mesh.wire.digests import FileHash
 
 _PREFIX: Final = ".partial-"
 _INDEX: Final = ".received.json"
@@ -78,15 +81,18 @@ class _Received:
 class Partial:
     """One partial file, open for writing. Its beginning is hashed again when it is resumed."""
 
-    def __init__(self, directory: Path, coming: Coming) -> None:
+    def __init__(self, directory: Path, coming: Coming, syncing: Executor) -> None:
         self.coming = coming
+        self._syncing = syncing
+        self._behind: Future[None] | None = None
+        self._behind_to = 0
         self._directory = directory
         self._path = directory / coming.label
         self._kept = kept_bytes(directory, coming)
         self._descriptor = os.open(self._path, _UPDATE, 0o600)
         try:
             os.ftruncate(self._descriptor, self._kept)
-            self._hash = hashlib.blake2b(digest_size=32)
+            self._hash = FileHash()
             for chunk in _chunks(self._descriptor):
                 self._hash.update(chunk)
         except BaseException:
@@ -103,12 +109,22 @@ class Partial:
         write_all(self._descriptor, data)
         self._hash.update(data)
         self.received += len(data)
-        if self.received - self._kept >= limits.partial_sync_bytes:
-            self.sync()
+        self._sync_behind()
         return True
+
+    def copy(self, source: int, *, offset: int, length: int) -> bool:
+        """Append a piece of another file; false if it is not the next one, or not all there."""
+        if offset != self.received or offset + length > self.coming.bytes:
+            return False
+        os.lseek(source, offset, os.SEEK_SET)
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        self.received += copy_hashed(source, self._descriptor, self._hash, length=length)
+        self._sync_behind()
+        return self.received == offset + length
 
     def sync(self) -> None:
         """Make everything written so far durable, and note it."""
+        self._end_sync()
         if self.received > self._kept:
             _sync_data(self._descriptor)
             self._kept = self.received
@@ -116,9 +132,11 @@ class Partial:
 
     def finish(self) -> bool:
         """Verify a complete file and put it into place durably; false if it is another file."""
-        if self._hash.hexdigest() != self.coming.digest or self.received != self.coming.bytes:
+        is_whole = self.received == self.coming.bytes
+        if not is_whole or self._hash.digest().hex() != self.coming.digest:
             self.discard()
             return False
+        self._end_sync()
         os.fsync(self._descriptor)
         self._kept = self.received
         self._note()
@@ -155,7 +173,26 @@ class Partial:
         finally:
             self._shut()
 
+    def _sync_behind(self) -> None:
+        """Sync what was written once there is enough of it, without waiting."""
+        if self._behind is not None and self._behind.done():
+            self._end_sync()
+        if self._behind is None and self.received - self._kept >= limits.partial_sync_bytes:
+            self._behind_to = self.received
+            self._behind = self._syncing.submit(_sync_data, self._descriptor)
+
+    def _end_sync(self) -> None:
+        """Note what a sync has made durable; waits for it."""
+        behind, self._behind = self._behind, None
+        if behind is not None:
+            behind.result()
+            self._kept = self._behind_to
+            self._note()
+
     def _shut(self) -> None:
+        if self._behind is not None:
+            wait([self._behind])
+            self._behind = None
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
@@ -296,10 +333,10 @@ def _is_same(path: Path, coming: Coming) -> bool:
     try:
         if os.fstat(descriptor).st_size != coming.bytes:
             return False
-        found = hashlib.blake2b(digest_size=32)
+        found = FileHash()
         for chunk in _chunks(descriptor):
             found.update(chunk)
-        return found.hexdigest() == coming.digest
+        return found.digest().hex() == coming.digest
     finally:
         os.close(descriptor)
 
@@ -323,8 +360,8 @@ def _sync_data(descriptor: int) -> None:
     sync(descriptor)
 
 
-def open_partial(directory: Path, coming: Coming) -> Partial:
-    """Open the partial file of `coming`, with what there is of it.
+def open_partial(directory: Path, coming: Coming, syncing: Executor) -> Partial:
+    """Open the partial file of `coming`, with what there is of it; `syncing` waits for the disk.
 
     Raises:
         DiskFullError, StoreError: the disk refuses.
@@ -333,6 +370,6 @@ def open_partial(directory: Path, coming: Coming) -> Partial:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory.is_symlink():
             raise StoreError(f"{directory} is a link; received files are not written through it.")
-        return Partial(directory, coming)
+        return Partial(directory, coming, syncing)
     except OSError as exc:
         raise storage_error(exc) from exc

@@ -7,7 +7,6 @@ it any more; what a crash leaves is swept when the mailbox is taken the next tim
 """
 
 import errno
-import hashlib
 import os
 import shutil
 import time
@@ -18,12 +17,13 @@ from typing import Final
 
 from mesh import limits
 from mesh.errors import DiskFullError, StoreError, UsageError
+from mesh.sharing.copying import copy_hashed
 from mesh.sharing.files import O_BINARY, O_NOFOLLOW, check_content, open_shared, sync_directory
+from mesh.wire.digests import FileHash
 
 spool_name: Final = "outgoing"
 _READ: Final = os.O_RDONLY | O_BINARY | O_NOFOLLOW
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_BINARY | O_NOFOLLOW
-_COPY_BYTES: Final = limits.MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,22 +177,15 @@ def _beginning(source: int) -> bytes:
 
 
 def _copy(source: int, target: Path, *, shown: str, bytes_max: int) -> tuple[int, bytes]:
-    digest = hashlib.blake2b(digest_size=32)
-    copied = 0
-    with os.fdopen(os.open(target, _CREATE, 0o600), "wb", buffering=0) as file:
-        while chunk := os.read(source, _COPY_BYTES):
-            copied += len(chunk)
-            check_size(shown, copied, bytes_max)
-            digest.update(chunk)
-            write_all(file.fileno(), chunk)
-        os.fsync(file.fileno())
+    digest = FileHash()
+    descriptor = os.open(target, _CREATE, 0o600)
+    try:
+        copied = copy_hashed(
+            source, descriptor, digest, check=lambda size: check_size(shown, size, bytes_max)
+        )
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     if not copied:
         raise UsageError(f"filepath {shown} became empty while it was read.")
     return copied, digest.digest()
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, however many calls the disk wants for it."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

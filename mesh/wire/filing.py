@@ -1,7 +1,7 @@
 """The packets by which files travel beside their letters (PROTOCOL.md FILE-1 to FILE-9).
 
     kind       head after the kind                          parts
-    OFFER      author, signature                            [recipient, digest, bytes, name]
+    OFFER      author, signature                            [recipient, digest, bytes, name, place]
     WANT       recipient, author, digest, offset, length
     CHUNK      author, recipient, digest, offset            data
     HAVE       recipient, signature                         [author, digest]
@@ -38,8 +38,8 @@ Sign = Callable[[MailboxKey, bytes], bytes]
 def encode(packet: FilePacket, sign: Sign, binding: bytes) -> bytes:
     """Return a packet as bytes, signed for the link that has this binding."""
     match packet:
-        case Offer(author, recipient, file):
-            part = dumps((recipient, file.digest, file.bytes, file.name))
+        case Offer(author, recipient, file, place):
+            part = dumps((recipient, file.digest, file.bytes, file.name, place))
             return _signed(PacketKind.OFFER, author, part, sign(author, _OFFER + binding + part))
         case Want(recipient, author, digest, offset, length):
             return join(PacketKind.WANT, (recipient, author, digest, offset, length))
@@ -74,9 +74,11 @@ def _open_signed(
 
 
 def _decode_offer(head: list[object], parts: list[bytes], binding: bytes) -> Offer:
-    author, fields = _open_signed(head, parts, _OFFER + binding, 4)
-    recipient, digest, size, name, *_ = fields
-    return Offer(author, MailboxKey(octets(recipient, 32)), file_ref(digest, size, name))
+    author, fields = _open_signed(head, parts, _OFFER + binding, 5)
+    recipient, digest, size, name, place, *_ = fields
+    if type(place) is not bytes or len(place) > limits.place_bytes_max:
+        raise MalformedError("a place that is no byte string, or too long")
+    return Offer(author, MailboxKey(octets(recipient, 32)), file_ref(digest, size, name), place)
 
 
 def _decode_want(head: list[object], _parts: list[bytes], _binding: bytes) -> Want:
