@@ -7,18 +7,18 @@ here; what a greeting means is the core's business.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
+from mesh import limits
 from mesh.errors import MalformedError, SignatureError
 from mesh.model import CurveKey, LinkId, MailboxKey
 from mesh.packet import Greeting, Hello, Packet, Welcome
 from mesh.wire import frames, greetings, packets
+from mesh.wire.frames import Suite
 from mesh.wire.greetings import NONCE_BYTES, Opening
 from mesh.wire.keys import KEY_BYTES, LinkKeys, LinkSecret, MeshKeys, NodeSigner, link_keys
 
 RandomBytes = Callable[[int], bytes]
 Sign = Callable[[MailboxKey, bytes], bytes]
-_SEAL_NONCE_BYTES: Final = 24
 
 
 @dataclass(slots=True)
@@ -90,11 +90,16 @@ class Ciphers:
         """Seal encoded packets into one envelope."""
         keys = self._links[link].keys
         assert keys is not None
+        plain = packets.pack(encoded)
+        is_large = len(plain) >= limits.bulk_bytes_min
+        suite = frames.suite_for_bulk if is_large else Suite.MAIL
+        is_bulk = suite is Suite.BULK
         return frames.seal(
-            packets.pack(encoded),
-            key=keys.seal_key,
-            key_id=keys.seal_key_id,
-            nonce=self._random(_SEAL_NONCE_BYTES),
+            plain,
+            key=keys.bulk_seal.key if is_bulk else keys.seal_key,
+            key_id=keys.bulk_seal.id if is_bulk else keys.seal_key_id,
+            nonce=self._random(frames.NONCE_BYTES[suite]),
+            suite=suite,
         )
 
     def open(
@@ -139,9 +144,13 @@ class Ciphers:
     def _open_traffic(
         self, keys: LinkKeys, key_id: bytes, parts: Sequence[bytes]
     ) -> tuple[list[Packet], int]:
-        if key_id != keys.open_key_id:
+        if key_id == keys.open_key_id:
+            plain = frames.open_frame(parts, key=keys.open_key, key_id=key_id)
+        elif key_id == keys.bulk_open.id:
+            key = keys.bulk_open.key
+            plain = frames.open_frame(parts, key=key, key_id=key_id, suite=Suite.BULK)
+        else:
             raise SignatureError("not sealed under the key of this link")
-        plain = frames.open_frame(parts, key=keys.open_key, key_id=key_id)
         known: list[Packet] = []
         unknown = 0
         for data in packets.unpack(plain):
@@ -185,5 +194,5 @@ class Ciphers:
             packets.pack([data]),
             key=mesh_keys.aead,
             key_id=mesh_keys.key_id,
-            nonce=self._random(_SEAL_NONCE_BYTES),
+            nonce=self._random(frames.NONCE_BYTES[Suite.MAIL]),
         )

@@ -87,7 +87,7 @@ async def _stream(
     transfers = box.node.transfers
     pinned: list[bytes] = []
     try:
-        spooled = await asyncio.to_thread(transfers.spool, box.key, path, cwd=cwd, pinned=pinned)
+        spooled = await transfers.spool(box.key, path, cwd=cwd, pinned=pinned)
         blake2b = spooled.digest.hex()
         made = contents.file_draft(
             spooled.name, size=spooled.size, blake2b=blake2b, description=description

@@ -11,7 +11,7 @@ import os
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, assert_never
@@ -50,6 +50,7 @@ from mesh.sharing.spool import (
     spool_name,
     spool_shared_file,
 )
+from mesh.sharing.threads import file_threads
 
 _log = logging.getLogger(__name__)
 
@@ -79,8 +80,9 @@ class Transfers:
         self._free = free
         self._tasks: deque[FileTask] = deque()
         self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
-        self._syncing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files-sync")
+        self._thread = file_threads("files")
+        self._syncing = file_threads("files-sync")
+        self._spooling = file_threads("files-spool", number=limits.spooling_max)
         self._machine = near.own_machine_key()
         self._coming: dict[FetchKey, Coming] = {}
         self._near: dict[FetchKey, int] = {}
@@ -102,16 +104,24 @@ class Transfers:
         self._thread.submit(self._close, None)
         self._thread.shutdown(wait=True)
         self._syncing.shutdown(wait=True)
+        self._spooling.shutdown(wait=True)
 
     # What agents use.
 
-    def spool(
+    async def spool(
         self, key: MailboxKey, path: str | Path, *, cwd: Path, pinned: list[bytes]
     ) -> SpooledFile:
-        """Copy a file into the mailbox's spool; runs on any thread.
+        """Copy a file into the mailbox's spool; a few at a time.
 
         The digest is added to `pinned` and must be given to `unpin` in the end.
         """
+        loop = asyncio.get_running_loop()
+        copy = partial(self._spool, key, path, cwd=cwd, pinned=pinned)
+        return await loop.run_in_executor(self._spooling, copy)
+
+    def _spool(
+        self, key: MailboxKey, path: str | Path, *, cwd: Path, pinned: list[bytes]
+    ) -> SpooledFile:
 
         def pin(digest: bytes) -> None:
             with self._pins_lock:

@@ -50,14 +50,27 @@ class MeshKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameKey:
+    """A key that seals envelopes, and the id by which they ask for it."""
+
+    id: bytes
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class LinkKeys:
-    """The keys of one side of a link; `binding` names the link in signatures."""
+    """The keys of one side of a link; `binding` names the link in signatures.
+
+    `bulk_seal` and `bulk_open` are those of the suite for large envelopes.
+    """
 
     binding: bytes
     seal_key_id: bytes
     open_key_id: bytes
     seal_key: bytes = field(repr=False)
     open_key: bytes = field(repr=False)
+    bulk_seal: FrameKey
+    bulk_open: FrameKey
 
 
 def derive(secret: str, *, mesh: str) -> MeshKeys:
@@ -140,7 +153,9 @@ def link_keys(
     dialler = _subkey(mesh_keys.link_root, b"mesh1-dialler", shared + transcript)
     listener = _subkey(mesh_keys.link_root, b"mesh1-listener", shared + transcript)
     seal, open_ = (dialler, listener) if is_dialler else (listener, dialler)
-    return LinkKeys(binding, _key_id(seal), _key_id(open_), seal, open_)
+    return LinkKeys(
+        binding, _key_id(seal), _key_id(open_), seal, open_, _bulk_key(seal), _bulk_key(open_)
+    )
 
 
 def greeting_digest(packet: bytes) -> bytes:
@@ -223,6 +238,11 @@ def _expand(root: bytes) -> MeshKeys:
         client=curve_pair(_subkey(root, b"mesh1-client")),
         door=curve_pair(_subkey(root, b"mesh1-door")),
     )
+
+
+def _bulk_key(key: bytes) -> FrameKey:
+    bulk = _subkey(key, b"mesh1-bulk")
+    return FrameKey(_key_id(bulk), bulk)
 
 
 def _subkey(root: bytes, label: bytes, material: bytes = b"") -> bytes:

@@ -14,6 +14,7 @@ from nacl.exceptions import CryptoError
 from mesh import limits
 
 NONCE_BYTES: Final = 24
+_TAG_BYTES: Final = 16
 
 
 def machine_key(secret: bytes) -> bytes:
@@ -31,7 +32,7 @@ def seal_place(path: bytes, *, key: bytes, nonce: bytes) -> bytes:
 def open_place(place: bytes, *, key: bytes) -> bytes | None:
     """Return the path; None if it was not meant for us."""
     nonce, sealed = place[:NONCE_BYTES], place[NONCE_BYTES:]
-    if len(nonce) < NONCE_BYTES or len(place) > limits.place_bytes_max:
+    if len(sealed) < _TAG_BYTES or len(place) > limits.place_bytes_max:
         return None
     try:
         path: bytes = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, b"", nonce, key)

@@ -11,6 +11,7 @@ from mesh.core.events import Event, LinkLost, Loss, MailboxReleased, PacketRecei
 from mesh.core.filework import (
     ChunkKept,
     ChunkSent,
+    CopyNear,
     DropSpool,
     FetchKey,
     FileEnded,
@@ -19,6 +20,7 @@ from mesh.core.filework import (
     FinishFile,
     KeepChunk,
     LeaveFile,
+    NearLost,
     SendChunk,
     SpoolLost,
 )
@@ -105,6 +107,8 @@ class Disks:
         self.sent: list[int] = []
         self.verdict = Why.NONE
         self.facts: dict[str, int] = {}
+        self.near_to: int | None = None
+        """How much of the author's own copy can be read; None if it is on another machine."""
 
     def run(self, *, until: int | None = None) -> None:
         """Let packets and tasks run until nothing is left, or so many pieces were sent."""
@@ -129,7 +133,14 @@ class Disks:
         match task:
             case FindFile(fetch):
                 facts = {"kept": self.kept.get(fetch, 0), "is_whole": fetch in self.whole}
-                return [replace(found(**facts, **self.facts), fetch=fetch)]
+                is_near = self.near_to is not None
+                return [replace(found(**facts, **self.facts, is_near=is_near), fetch=fetch)]
+            case CopyNear(fetch, offset, length):
+                assert offset == self.kept.get(fetch, 0)
+                self.kept[fetch] = min(offset + length, self.near_to or 0)
+                copied = ChunkKept(fetch, self.kept[fetch])
+                is_all = self.kept[fetch] == offset + length
+                return [copied] if is_all else [copied, NearLost(fetch)]
             case KeepChunk(fetch, offset, data):
                 assert offset == self.kept.get(fetch, 0)
                 self.kept[fetch] = offset + len(data)
@@ -205,6 +216,64 @@ def test_lost_link_resumes_where_the_disk_is(world):
     disks.run()
     assert min(disks.sent) == kept
     assert bob.bodies() == [b"1"]
+
+
+def test_file_on_the_same_machine_is_copied_and_nothing_is_asked_for(world):
+    """PROTOCOL.md FILE-10."""
+    size = 2 * limits.near_bytes_max + 5
+    disks = Disks(world)
+    disks.near_to = size
+    alice = world.parties["alice"]
+    disks.carry_out(alice, world.send(alice, ALICE, "bob", 1, file=replace(FILE, bytes=size)))
+    wants: list[Packet] = []
+    world.filter = lambda _to, packet: not isinstance(packet, Want) or wants.append(packet) or True
+    disks.run()
+    assert (disks.sent, wants) == ([], [])
+    assert world.parties["bob"].bodies() == [b"1"]
+
+
+@pytest.mark.parametrize("near_to", [0, 4 * CHUNK, 4 * CHUNK + 7])
+def test_copy_that_breaks_off_goes_on_over_the_link(world, near_to):
+    """PROTOCOL.md FILE-10."""
+    disks = share(world)
+    disks.near_to = near_to
+    disks.run()
+    assert disks.sent[0] == near_to
+    assert world.parties["bob"].bodies() == [b"1"]
+
+
+def test_copy_with_the_wrong_digest_is_fetched_over_the_link_once(world):
+    """PROTOCOL.md FILE-10."""
+    disks = share(world)
+    disks.near_to = SIZE
+    disks.verdict = Why.DAMAGED
+    perform = disks.perform
+
+    def far_the_second_time(party, task):
+        if isinstance(task, FinishFile):
+            disks.near_to = None
+        return perform(party, task)
+
+    disks.perform = far_the_second_time
+    disks.run()
+    assert disks.sent[0] == 0
+    assert world.parties["bob"].bodies() == [b"1"]
+
+
+def test_new_link_does_not_disturb_a_copy(world):
+    """What is being copied is not begun a second time because the offer came again."""
+    bob = world.parties["bob"]
+    share(world)
+    (link,) = world.links(bob)
+    world.step(bob, PacketReceived(link, Offer(ALICE, BOB, FILE)))
+    copying = world.step(bob, found(is_near=True))
+    assert copying.files == (CopyNear(KEY, 0, min(SIZE, limits.near_bytes_max)),)
+    again = world.step(bob, PacketReceived(link, Offer(ALICE, BOB, FILE)))
+    assert again.files == ()
+    world.now += 10 * limits.fetch_stall_s
+    assert world.step(bob, Timeout()).files == ()
+    chunk = Chunk(ALICE, BOB, DIGEST, 0, bytes(CHUNK))
+    assert world.step(bob, PacketReceived(link, chunk)).files == ()
 
 
 def test_recipient_that_has_the_file_already_says_so_at_once(world):

@@ -17,8 +17,9 @@ from mesh.model import (
     MailboxKey,
     Profile,
 )
-from mesh.packet import Announce, Greeting, Hello, Ping, Welcome
+from mesh.packet import Announce, Chunk, Greeting, Hello, Ping, Welcome
 from mesh.wire import frames, greetings, packets
+from mesh.wire.frames import Suite
 from mesh.wire.greetings import Opening
 from mesh.wire.keys import LinkSecret, MailboxSigner, MeshKeys, NodeSigner, open_keys
 
@@ -95,6 +96,20 @@ def test_both_ends_of_a_link_read_what_the_other_seals(alice, bob, is_door):
     out, into = linked(alice, bob, is_door=is_door)
     assert bob.ciphers.open(into, sealed(alice, out, Ping(1)), is_door=is_door) == ([Ping(1)], 0)
     assert alice.ciphers.open(out, sealed(bob, into, Ping(2)), is_door=False) == ([Ping(2)], 0)
+
+
+@pytest.mark.parametrize("suite", list(Suite))
+def test_large_envelopes_take_the_suite_for_bulk_and_either_is_read(alice, bob, suite, monkeypatch):
+    """PROTOCOL.md SEAL-8."""
+    monkeypatch.setattr(frames, "suite_for_bulk", suite)
+    out, into = linked(alice, bob)
+    large = Chunk(MailboxKey(b"a" * 32), MailboxKey(b"b" * 32), b"d" * 32, 0, bytes(16 * 1024))
+    for packet, expected in ((Ping(1), Suite.MAIL), (large, suite)):
+        envelope = sealed(alice, out, packet)
+        assert envelope[0][5] == expected
+        assert bob.ciphers.open(into, envelope, is_door=False) == ([packet], 0)
+        with pytest.raises(PeerError):
+            alice.ciphers.open(out, envelope, is_door=False)
 
 
 def test_link_is_open_only_once_both_greetings_are_known_and_until_it_is_dropped(alice, bob):

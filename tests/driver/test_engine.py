@@ -129,7 +129,7 @@ async def test_junk_on_a_new_link_is_counted_and_the_link_closed():
         stranger = bob.transport._network.transport("stranger")
         async with stranger, asyncio.timeout(5):
             stranger.dial(1, endpoint="loop://bob", curve=bob.transport.curve)
-            stranger.send(1, (b"x" * 46, b"junk"))
+            stranger.send(1, (b"x" * 48, b"junk"))
             (lost,) = await stranger.receive()
             assert lost.link == 1
         assert bob.engine.drops == {"OversizeError": 1}

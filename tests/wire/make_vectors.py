@@ -156,7 +156,10 @@ def vectors() -> dict[str, str]:
     plain = packets.pack([found["packet.ping"], found["packet.leave"]])
     found["envelope.plain"] = plain
     header, sealed = frames.seal(
-        plain, key=link.seal_key, key_id=link.seal_key_id, nonce=b"n" * frames.NONCE_BYTES
+        plain,
+        key=link.seal_key,
+        key_id=link.seal_key_id,
+        nonce=b"n" * frames.NONCE_BYTES[frames.Suite.MAIL],
     )
     found["envelope.header"] = header
     found["envelope.sealed"] = sealed

@@ -15,6 +15,7 @@ ALICE, BOB, *_ = sorted(SIGNERS)
 DIGEST = b"d" * 32
 SIGNED = (
     Offer(ALICE, BOB, FileRef(DIGEST, 5, "notes.md")),
+    Offer(ALICE, BOB, FileRef(DIGEST, 5, "notes.md"), bytes(limits.place_bytes_max)),
     Have(BOB, ALICE, DIGEST),
     Decline(BOB, ALICE, DIGEST, Why.QUOTA),
 )
@@ -35,7 +36,7 @@ SIGNERS_OTHER = sorted(SIGNERS)[2]
 
 
 def test_have_cannot_be_passed_off_as_another_kind():
-    data = wire.encode(SIGNED[1], sign=sign, binding=BINDING)
+    data = wire.encode(SIGNED[2], sign=sign, binding=BINDING)
     _, head, parts = heads.split(data)
     other = heads.join(PacketKind.DECLINE, head[1:], parts)
     with pytest.raises(SignatureError):
@@ -74,3 +75,11 @@ def test_largest_chunk_and_want_come_back():
         assert (
             wire.decode(wire.encode(packet, sign=sign, binding=BINDING), binding=BINDING) == packet
         )
+
+
+@pytest.mark.parametrize("place", [bytes(limits.place_bytes_max + 1), "text", None])
+def test_offer_with_a_place_that_is_none_is_malformed(place):
+    part = codec.dumps((BOB, DIGEST, 5, "notes.md", place))
+    signature = sign(ALICE, b"mesh1/offer\0" + BINDING + part)
+    with pytest.raises(MalformedError):
+        wire.decode(heads.join(PacketKind.OFFER, (ALICE, signature), (part,)), binding=BINDING)

@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 from mesh import limits
 from mesh.errors import MalformedError, OversizeError, PeerError, SignatureError
 from mesh.wire import frames
+from mesh.wire.frames import Suite
 
 KEY, KEY_ID, NONCE = b"k" * 32, b"identity", b"n" * 24
+BULK = frames.seal(b"plain", key=KEY, key_id=KEY_ID, nonce=b"n" * 32, suite=Suite.BULK)
 HEADER, SEALED = frames.seal(b"plain", key=KEY, key_id=KEY_ID, nonce=NONCE)
 
 
@@ -21,15 +23,24 @@ def test_what_was_sealed_opens(plain, nonce):
     assert open_frame(*sealed) == plain
 
 
-def test_every_flipped_bit_is_found():
-    for which, part in enumerate((HEADER, SEALED)):
+@pytest.mark.parametrize(("suite", "whole"), [(Suite.MAIL, (HEADER, SEALED)), (Suite.BULK, BULK)])
+def test_every_flipped_bit_is_found(suite, whole):
+    """PROTOCOL.md FRAME-2."""
+    assert frames.open_frame(whole, key=KEY, key_id=KEY_ID, suite=suite) == b"plain"
+    for which, part in enumerate(whole):
         for bit in range(len(part) * 8):
             changed = bytearray(part)
             changed[bit // 8] ^= 1 << bit % 8
-            parts = [HEADER, SEALED]
+            parts = list(whole)
             parts[which] = bytes(changed)
             with pytest.raises((SignatureError, MalformedError)):
-                open_frame(*parts)
+                frames.open_frame(parts, key=KEY, key_id=KEY_ID, suite=suite)
+
+
+def test_a_key_opens_only_what_was_sealed_in_its_suite():
+    for parts, suite in ((BULK, Suite.MAIL), ((HEADER, SEALED), Suite.BULK)):
+        with pytest.raises(SignatureError):
+            frames.open_frame(parts, key=KEY, key_id=KEY_ID, suite=suite)
 
 
 def test_another_key_does_not_open():
@@ -43,7 +54,7 @@ def test_another_key_does_not_open():
     "parts",
     [
         (HEADER, SEALED, b""),
-        (HEADER + b"x", SEALED),
+        (BULK[0] + b"x", SEALED),
         (HEADER, bytes(limits.frame_bytes_max + 1)),
     ],
 )
@@ -58,10 +69,12 @@ def test_what_is_too_large_is_said_to_be(parts):
         (),
         (HEADER,),
         (HEADER[:-1], SEALED),
-        (HEADER, SEALED[: frames.TAG_BYTES - 1]),
+        (HEADER, SEALED[: frames.TAG_BYTES[Suite.MAIL] - 1]),
         (b"MASH" + HEADER[4:], SEALED),
         (HEADER[:4] + b"\2" + HEADER[5:], SEALED),
         (HEADER[:5] + b"\2" + HEADER[6:], SEALED),
+        (HEADER[:5] + b"\3" + HEADER[6:], SEALED),
+        (BULK[0], BULK[1][: frames.TAG_BYTES[Suite.BULK] - 1]),
         (HEADER[:6] + b"\1" + HEADER[7:], SEALED),
     ],
 )
