@@ -17,6 +17,7 @@ from mcp_bridge.keeper import Keeper
 from mcp_bridge.render import JsonObject
 
 name: Final = "inbox_hook"
+_NOT_FILLED_IN: Final = "${prompt}"
 _EVENTS: Final = frozenset({"UserPromptSubmit", "PostToolBatch", "Stop"})
 
 
@@ -27,6 +28,8 @@ async def answer(keeper: Keeper, values: Mapping[str, Any]) -> JsonObject:
         return {}
     keeper.present(is_hooked=True)
     keeper.news.acted()
+    if event == "UserPromptSubmit" and _is_of_person(values.get("prompt")):
+        keeper.news.turn.begun_by_person()
     is_repeated = str(values.get("stop_hook_active", "")).lower() == "true"
     # What is pushed needs no hook besides.
     if is_repeated or keeper.push is not Push.OFF or not keeper.unread:
@@ -38,6 +41,13 @@ async def answer(keeper: Keeper, values: Mapping[str, Any]) -> JsonObject:
     if not text:
         return {}
     return {"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}
+
+
+def _is_of_person(prompt: object) -> bool:
+    """Whether a person wrote the prompt; a push comes as one, too. Unknown without its text."""
+    if not isinstance(prompt, str) or prompt in ("", _NOT_FILLED_IN):
+        return False
+    return wording.MARK not in prompt
 
 
 async def _news(keeper: Keeper) -> str:

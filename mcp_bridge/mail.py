@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
@@ -13,7 +12,7 @@ from mcp_bridge import render
 from mcp_bridge.arguments import Arguments
 from mcp_bridge.config import Push
 from mcp_bridge.keeper import Keeper
-from mcp_bridge.rates import Bucket
+from mcp_bridge.rates import Limits
 from mcp_bridge.render import JsonObject
 from mcp_bridge.schemas import NOTICE
 from mesh import limits
@@ -40,7 +39,7 @@ class Call:
     args: Arguments
     progress: Progress
     keeper: Keeper
-    broadcasts: Bucket
+    limits: Limits
 
 
 class ReceiptSurface(Protocol):
@@ -73,6 +72,7 @@ async def send(call: Call) -> JsonObject:
     """Send one message; with `wait_reply_s` wait for its answer, too."""
     args = call.args
     to = recipient_of(args)
+    call.limits.send()
     reply_to = args.text_or_none("reply_to")
     receipt = await call.agent.send(
         to,
@@ -81,7 +81,7 @@ async def send(call: Call) -> JsonObject:
         reply_to=reply_to,
         ttl_s=args.number_or_none("ttl_s"),
         urgent=args.flag("urgent"),
-        auto=reply_to in call.keeper.news.pushed,
+        caused_by=call.keeper.news.turn.causes(reply_to),
     )
     wait_s = args.number_or_none("wait_reply_s") or 0
     reply: JsonObject | None = None
@@ -102,25 +102,23 @@ async def send(call: Call) -> JsonObject:
 async def broadcast(call: Call) -> JsonObject:
     """Send one message to everybody."""
     args = call.args
-    delay_s = call.broadcasts.delay_s
-    if delay_s:
-        seconds = math.ceil(delay_s)
-        raise mesh.RateLimitError(
-            f"Rate limit: can broadcast again in {seconds} second{'s' * (seconds > 1)}",
-            retry_after_s=delay_s,
-        )
-    call.broadcasts.take()
+    call.limits.broadcast()
     await call.keeper.look_around()
     receipt = await call.agent.broadcast(
-        args.text("content"), data=args.json("data"), ttl_s=args.number_or_none("ttl_s")
+        args.text("content"),
+        data=args.json("data"),
+        ttl_s=args.number_or_none("ttl_s"),
+        caused_by=call.keeper.news.turn.causes(None),
     )
     # Those who are away never deliver now; they are not waited for as long as the others.
     is_all_live = not any(recipient.why for recipient in receipt.recipients)
     if receipt.recipients:
         await receipt.wait("delivered", timeout_s=settle_s if is_all_live else settle_all_s)
     recipients = receipt.recipients
+    refused = sum(recipient.state == "refused" for recipient in recipients)
     return ok(
-        f"Broadcast to {len(recipients)} instances",
+        f"Broadcast to {len(recipients)} instances"
+        + (f", {refused} refused it" if refused else ""),
         id=receipt.id,
         recipients=[{"to": r.to, "state": r.state} for r in recipients],
         delivered=sum(r.state in _ARRIVED for r in recipients),
@@ -159,7 +157,7 @@ def sent(to: str, receipt: ReceiptSurface) -> JsonObject:
         keys["why"] = recipient.why
     match recipient.state:
         case "refused" if recipient.why == "loop":
-            text = f"{recipient.to} refused one more automatic reply in a row: ask your user first"
+            text = f"{recipient.to} refused one more automatic message in a row: ask your user"
             return {"status": "error", "code": "refused", "message": text, **keys}
         case "refused":
             text = f"Message refused by {recipient.to}: {recipient.why or 'no reason given'}"
@@ -185,10 +183,11 @@ async def _await_reply(call: Call, message_id: str, wait_s: float) -> JsonObject
         if reply is None:
             return None
         async with call.keeper.news.showing:
-            page = await call.agent.read(peek=True)
+            page = await call.agent.read(peek=True, after_row=reply.row - 1, limit=1)
             if all(message.id != reply.id for message in page.messages):
                 return None  # another call has shown it
             (shown,) = await _present(call.agent, mesh.Page((reply,), 0), marks=True)
+        call.keeper.news.turn.shown([reply.id])
         return shown
 
     return await _patiently(attempt, wait_s, call.progress, "waiting for the reply")
@@ -223,7 +222,9 @@ async def check(call: Call) -> JsonObject:
             page = await read()
             if not page.messages:
                 return None
-            return await _shown(agent, page, marks=marks, is_new=not is_history)
+            found = await _shown(agent, page, marks=marks, is_new=not is_history)
+            news.turn.shown(message["id"] for message in found["messages"])
+            return found
 
     wait_s = args.number_or_none("wait_s") or 0
     found = await attempt(0)
@@ -245,6 +246,7 @@ async def auto_process(call: Call) -> JsonObject:
     async with news.showing:
         page = await call.agent.read(peek=True)
         result = await _shown(call.agent, page, marks=True, is_new=True)
+        news.turn.shown(message["id"] for message in result["messages"])
     if every_minutes is not None:
         news.schedule.set(every_minutes)
         news.changed.set()

@@ -8,17 +8,16 @@ was only told of (a beginning pushed, a count) stays unread and is not told agai
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 import mesh
 from mcp_bridge.schedule import Schedule
+from mcp_bridge.turn import Turn
 from mesh import limits
 
 Wants: TypeAlias = "Callable[[mesh.Message], bool]"
-_pushed_max: Final = 256
 _look_bytes_max: Final = 4 * limits.MIB
 
 
@@ -33,8 +32,7 @@ class News:
         self.schedule = Schedule()
         self.acts = 0
         """How often the model was seen to act."""
-        self.pushed: deque[str] = deque(maxlen=_pushed_max)
-        """Ids of messages that were pushed last: who answers them had perhaps no human turn."""
+        self.turn = Turn()
         self._waits: list[Wants] = []
         self._last_row = 0
         self._told: set[int] = set()

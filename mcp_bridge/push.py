@@ -129,7 +129,7 @@ class Pusher:
     async def _push_letters(self, agent: mesh.Agent, messages: Sequence[mesh.Message]) -> _Next:
         items = self._fitting(agent, messages)
         waiting = max(0, agent.unread - len(items))
-        self._news.pushed.extend(one.message.id for one in items)
+        self._news.turn.woken(one.message.id for one in items)
         if not await self._send(wording.push_text(items, waiting)):
             return _Next(again_s=retry_s)
         self._allowance.take()
@@ -156,6 +156,7 @@ class Pusher:
     async def _sum_up(self, waiting: int, *, is_more: bool) -> bool:
         if self._allowance.summary_delay_s:
             return False
+        self._news.turn.woken()
         if not await self._send(wording.waiting_text(waiting, is_more=is_more)):
             return False
         self._allowance.take(is_summary=True)

@@ -1,7 +1,16 @@
 """How often something may be done: a burst, then at a steady rate."""
 
+import math
 import time
 from collections.abc import Callable
+from typing import Final
+
+import mesh
+
+send_burst: Final = 500
+sends_per_s: Final = 10.0
+broadcast_burst: Final = 5
+broadcasts_per_s: Final = 1.0
 
 
 class Bucket:
@@ -31,3 +40,30 @@ class Bucket:
         now = self._clock()
         grown = self._turns + (now - self._counted_at) * self._per_s
         self._turns, self._counted_at = min(float(self._burst), grown), now
+
+
+class Limits:
+    """How much one session may send: no model needs that much, but a loop of two does."""
+
+    def __init__(self) -> None:
+        self._sends = Bucket(burst=send_burst, per_s=sends_per_s)
+        self._broadcasts = Bucket(burst=broadcast_burst, per_s=broadcasts_per_s)
+
+    def send(self) -> None:
+        """Count a message; raises RateLimitError, which says when there is room again."""
+        _take(self._sends, "send")
+
+    def broadcast(self) -> None:
+        """Count a broadcast; raises RateLimitError, which says when there is room again."""
+        _take(self._broadcasts, "broadcast")
+
+
+def _take(bucket: Bucket, verb: str) -> None:
+    delay_s = bucket.delay_s
+    if delay_s:
+        seconds = math.ceil(delay_s)
+        raise mesh.RateLimitError(
+            f"Rate limit: can {verb} again in {seconds} second{'s' * (seconds > 1)}",
+            retry_after_s=delay_s,
+        )
+    bucket.take()

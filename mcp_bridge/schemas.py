@@ -205,7 +205,7 @@ TOOLS: Final = (
     Tool(
         "inbox_hook",
         "For hooks only; never call it.",
-        (Argument("event"), Argument("stop_hook_active")),
+        (Argument("event"), Argument("prompt"), Argument("stop_hook_active")),
         is_read_only=True,
         is_local=True,
     ),

@@ -16,14 +16,12 @@ from mcp_bridge import hook, mail, render
 from mcp_bridge.arguments import Arguments
 from mcp_bridge.keeper import Keeper
 from mcp_bridge.mail import Call, Progress, ok
-from mcp_bridge.rates import Bucket
+from mcp_bridge.rates import Limits
 from mcp_bridge.render import JsonObject
 from mcp_bridge.schemas import BY_NAME, Tool
 
 _OWN_NAMES: Final = ("from_id", "instance_id", "old_id")
 _roster_bytes_max: Final = 48 * 1024
-broadcast_burst: Final = 5
-broadcasts_per_s: Final = 1.0
 
 
 class UnknownToolError(mesh.UsageError):
@@ -51,7 +49,7 @@ class Tools:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self._broadcasts = Bucket(burst=broadcast_burst, per_s=broadcasts_per_s)
+        self._limits = Limits()
         self._open: dict[str, Callable[[Arguments], Awaitable[JsonObject]]] = {
             "register": self._register,
             "list_instances": self._list_instances,
@@ -90,7 +88,7 @@ class Tools:
             return await self._open[tool.name](Arguments(tool, values))
         agent = await self._keeper.agent()
         args = _own_arguments(tool, values, agent)
-        call = Call(agent, args, progress, self._keeper, self._broadcasts)
+        call = Call(agent, args, progress, self._keeper, self._limits)
         return await self._registered[tool.name](call)
 
     async def _register(self, args: Arguments) -> JsonObject:
@@ -152,9 +150,14 @@ def _own_arguments(tool: Tool, values: Mapping[str, Any], agent: mesh.Agent) -> 
 
 
 def _error(error: mesh.MeshError) -> JsonObject:
-    value = {"status": "error", "code": error.code, "message": str(error)}
-    if isinstance(error, mesh.UnconfirmedError):
-        value["id"] = error.message_id
+    value: JsonObject = {"status": "error", "code": error.code, "message": str(error)}
+    match error:
+        case mesh.UnconfirmedError():
+            value["id"] = error.message_id
+        case mesh.RateLimitError():
+            value["retry_after_s"] = math.ceil(error.retry_after_s)
+        case _:
+            pass
     return value
 
 

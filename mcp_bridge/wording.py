@@ -25,6 +25,8 @@ headline_bytes_max: Final = 160
 push_bytes_max: Final = 8 * limits.KIB
 """One push carries as many messages as fit."""
 _senders_shown_max: Final = 8
+MARK: Final = "claude-ipc mesh"
+"""Stands in each push."""
 _READ: Final = "read them with the claude-ipc tool check"
 _VERIFIED: Final = {
     "changed": "changed, another key than before: ask your user",
@@ -67,10 +69,10 @@ def item(message: mesh.Message, *, address: str, may_be_whole: bool) -> Item:
 def push_text(items: Sequence[Item], waiting: int) -> str:
     """Return the text of one push; `waiting` messages more are unread."""
     if len(items) == 1:
-        lines = ["Message on the claude-ipc mesh.", items[0].text]
+        lines = [f"Message on the {MARK}.", items[0].text]
         answer = f'to_id="{items[0].address}", reply_to="{items[0].message.id}"'
     else:
-        lines = [f"{len(items)} messages on the claude-ipc mesh."]
+        lines = [f"{len(items)} messages on the {MARK}."]
         lines += [f"{number}. {one.text}" for number, one in enumerate(items, 1)]
         answer = "to_id the name after From, reply_to the id"
     lines.append(f"To answer: the claude-ipc tool send with {answer}. {NOTICE}")
@@ -81,7 +83,7 @@ def push_text(items: Sequence[Item], waiting: int) -> str:
 
 def waiting_text(waiting: int, *, is_more: bool) -> str:
     """Return the one line that stands for messages that were not pushed."""
-    return f"claude-ipc mesh: {_messages(waiting, 'more ' if is_more else '')}; {_READ}."
+    return f"{MARK}: {_messages(waiting, 'more ' if is_more else '')}; {_READ}."
 
 
 def unread_text(unread: int, messages: Iterable[mesh.Message]) -> str:
@@ -95,7 +97,7 @@ def unread_text(unread: int, messages: Iterable[mesh.Message]) -> str:
         senders.append("others")
     noun = "message" if unread == 1 else "messages"
     return (
-        f"{unread} unread {noun} on the claude-ipc mesh (new: {', '.join(senders)}). "
+        f"{unread} unread {noun} on the {MARK} (new: {', '.join(senders)}). "
         "The claude-ipc tool check reads them."
     )
 

@@ -2,7 +2,7 @@
 
 from mesh.cli.command import Exit
 from mesh.cli.session import Visit
-from mesh.driver.operations import ReceiptSurface
+from mesh.driver.surface import ReceiptSurface
 from mesh.errors import TransportError
 
 _ARRIVED = frozenset({"delivered", "shown"})

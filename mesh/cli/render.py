@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from mesh.driver.operations import ReceiptSurface
 from mesh.driver.results import JsonObject, Message, Recipient, RosterEntry, Status
+from mesh.driver.surface import ReceiptSurface
 
 _ESCAPES: Final = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor

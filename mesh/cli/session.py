@@ -19,9 +19,9 @@ import mesh
 from mesh.cli.console import Console
 from mesh.config import Config
 from mesh.driver import remote
-from mesh.driver.operations import AgentSurface, ReceiptSurface
 from mesh.driver.remote import RemoteAgent, SessionGoneError
 from mesh.driver.results import RosterEntry
+from mesh.driver.surface import AgentSurface, ReceiptSurface
 from mesh.errors import ConfigError, NameInUseError, TransportError, UsageError
 from mesh.model import check_name, fold
 from mesh.net.registry import live_nodes

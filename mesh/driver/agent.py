@@ -1,7 +1,7 @@
 """An agent of this process: the Python API for sending, reading and everything between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -73,20 +73,21 @@ class Agent:
         reply_to: str | None = None,
         ttl_s: float | None = None,
         urgent: bool = False,
-        auto: bool = False,
+        caused_by: Sequence[str] = (),
     ) -> Receipt:
         """Send a message to `name` or `name#fingerprint`; durable when this returns.
 
-        `auto` says that no person had a turn before it: automatic replies to each other are
-        refused after so many (`chain_hops_max`).
+        `caused_by` names the messages that led to it when no person had a turn in between: such
+        automatic messages are refused after so many hops (`chain_hops_max`).
 
         Raises:
             UsageError: an argument is malformed or over its limit; nothing was accepted.
             QuotaError, DiskFullError, StoreError: nothing was accepted.
             UnconfirmedError: it is unknown whether it was accepted; look up its `message_id`.
         """
-        chain = await self._box.chain_after(reply_to) if auto and reply_to else ()
-        options = Options(reply_to, ttl_s, urgent, auto, chain)
+        options = Options(
+            reply_to, ttl_s, urgent, bool(caused_by), await self._box.chain_after(caused_by)
+        )
         return await self._box.submit(self._start(to, content, data, options, kind=Kind.DIRECT))
 
     async def send_many(
@@ -116,9 +117,13 @@ class Agent:
         *,
         data: Any = None,  # noqa: ANN401 - any JSON value
         ttl_s: float | None = None,
+        caused_by: Sequence[str] = (),
     ) -> Receipt:
         """Send a message to every agent seen within the last day; the receipt names them."""
-        made = contents.draft(content, data, Options(ttl_s=ttl_s), kind=Kind.BROADCAST)
+        options = Options(
+            ttl_s=ttl_s, is_auto=bool(caused_by), chain=await self._box.chain_after(caused_by)
+        )
+        made = contents.draft(content, data, options, kind=Kind.BROADCAST)
         future = self._box.request(lambda token: Broadcast(token, self._key, made))
         return await self._box.submit(future)
 
@@ -147,12 +152,15 @@ class Agent:
         with self._node.desk.arrival_bell(self._key).listen() as ear:
             try:
                 async with asyncio.timeout(timeout_s):
+                    seen_row = 0
                     while True:
-                        page = await self.read(peek=True)
+                        page = await self.read(peek=True, after_row=seen_row)
                         for message in page.messages:
                             if message.reply_to == message_id:
                                 return message
-                        await ear.wait()
+                            seen_row = message.row
+                        if not page.remaining:
+                            await ear.wait()
             except TimeoutError:
                 return None
 

@@ -15,7 +15,7 @@ from mesh.driver.receipt import Receipt
 from mesh.driver.results import Message, Page, RosterEntry, Status
 from mesh.driver.stores import Stores
 from mesh.driver.transfers import Transfers
-from mesh.model import MailboxKey, Why, parse_address
+from mesh.model import MailboxKey, MessageId, Why, parse_address
 from mesh.store.interface import InboxMessage, InboxQuery, Store, StoredReceipt
 
 BATCH_LETTERS = 256
@@ -49,13 +49,17 @@ class MailboxHandle:
         self._seen: list[ShownLetter] = []
         self._is_marking = False
 
-    async def chain_after(self, reply_to: str) -> tuple[bytes, ...]:
-        """Return the hops of an automatic reply: those of the message it answers, and that one."""
-        answered = contents.message_id(reply_to, "reply_to")
-        query = InboxQuery(unread_only=False, message_id=answered, limit=1)
-        page = await self.node.stores.use(self.key, lambda store: store.read(query))
-        earlier = page.messages[0].letter.chain if page.messages else ()
-        return (*earlier, answered)
+    async def chain_after(self, causes: Iterable[str]) -> tuple[bytes, ...]:
+        """Return the hops of an automatic message: the longest way to it from what caused it."""
+        ids = [contents.message_id(cause, "caused_by") for cause in causes]
+        if not ids:
+            return ()
+
+        def read(store: Store) -> tuple[bytes, ...]:
+            chains = [_chain_of(store, message_id) for message_id in ids]
+            return max(chains, key=len, default=())
+
+        return await self.node.stores.use(self.key, read)
 
     def direct(self, to: str, *drafts: Draft) -> Callable[[Token], Event]:
         """Return what makes the event that sends drafts to one recipient."""
@@ -124,6 +128,12 @@ class MailboxHandle:
         if self._seen:
             letters, self._seen = tuple(self._seen), []
             self.node.post(Shown(None, self.key, letters))
+
+
+def _chain_of(store: Store, message_id: MessageId) -> tuple[bytes, ...]:
+    query = InboxQuery(unread_only=False, message_id=message_id, limit=1)
+    page = store.read(query)
+    return (*(page.messages[0].letter.chain if page.messages else ()), message_id)
 
 
 def _shown(message: InboxMessage) -> ShownLetter:

@@ -10,7 +10,7 @@ something raises `UnconfirmedError` and must not simply be repeated.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,6 @@ from mesh.driver.control import (
     encode_line,
     rebuild_error,
 )
-from mesh.driver.operations import read_bytes_max
 from mesh.driver.results import (
     JsonObject,
     Message,
@@ -33,6 +32,7 @@ from mesh.driver.results import (
     RosterEntry,
     Status,
 )
+from mesh.driver.surface import read_bytes_max
 from mesh.driver.transfers import Progress
 from mesh.errors import MalformedError, TransportError, UnconfirmedError
 
@@ -183,11 +183,11 @@ class RemoteAgent:
         reply_to: str | None = None,
         ttl_s: float | None = None,
         urgent: bool = False,
-        auto: bool = False,
+        caused_by: Sequence[str] = (),
     ) -> RemoteReceipt:
         """Send a message; durable when it returns."""
         args = {"to": to, "content": content, "data": data, "reply_to": reply_to}
-        options = {"ttl_s": ttl_s, "urgent": urgent, "auto": auto}
+        options = {"ttl_s": ttl_s, "urgent": urgent, "caused_by": list(caused_by)}
         answer = await self._point.ask("send", {**args, **options}, is_repeatable=False)
         return RemoteReceipt(self._point, answer.value)
 
@@ -206,9 +206,10 @@ class RemoteAgent:
         *,
         data: Any = None,  # noqa: ANN401 - any JSON value
         ttl_s: float | None = None,
+        caused_by: Sequence[str] = (),
     ) -> RemoteReceipt:
         """Send a message to everybody seen within the last day."""
-        args = {"content": content, "data": data, "ttl_s": ttl_s}
+        args = {"content": content, "data": data, "ttl_s": ttl_s, "caused_by": list(caused_by)}
         answer = await self._point.ask("broadcast", args, is_repeatable=False)
         return RemoteReceipt(self._point, answer.value)
 

@@ -16,7 +16,7 @@ CONTRACT = {
     "rename": "old_id? new_id",
     "auto_process": "instance_id? every_minutes?",
     "status": "id?",
-    "inbox_hook": "event? stop_hook_active?",
+    "inbox_hook": "event? prompt? stop_hook_active?",
 }
 
 

@@ -13,7 +13,6 @@ from mcp_bridge import line as line_module
 from mcp_bridge import push as push_module
 from mcp_bridge import wording
 from mcp_bridge.schemas import NOTICE
-from mesh import limits
 from tests.bridge.bridges import Bridge, Start
 from tests.bridge.inboxes import FakeInbox
 
@@ -234,33 +233,3 @@ async def test_a_rename_wakes_nobody(start: Start, inbox: FakeInbox) -> None:
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.3)
         assert inbox.shown == []
-
-
-async def test_two_sessions_that_answer_each_others_pushes_are_stopped(
-    start: Start, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(push_module, "gather_s", 0.0)
-    monkeypatch.setattr(push_module, "pace_s", 0.0)
-    inboxes = [FakeInbox(home.parent / name) for name in ("a", "b")]
-    async with (
-        inboxes[0].serving(),
-        inboxes[1].serving(),
-        start("alice", line=inboxes[0].line) as alice,
-        start("bob", line=inboxes[1].line) as bob,
-    ):
-        await knows(alice, "bob", state="live")
-        sent = await alice.call("send", to_id="bob", content="thanks")
-        for hop in range(limits.chain_hops_max):
-            me, to = ((bob, "alice"), (alice, "bob"))[hop % 2]
-            assert sent["id"] in await inboxes[(hop + 1) % 2].text(hop // 2 + 1)
-            me.keeper.news.acted()
-            sent = await me.call("send", to_id=to, content="thanks", reply_to=sent["id"])
-            assert sent["status"] == "ok"
-        assert sent["id"] in await inboxes[1].text(limits.chain_hops_max // 2 + 1)
-        sent = await bob.call("send", to_id="alice", content="thanks", reply_to=sent["id"])
-        assert sent["code"] == "refused"
-        assert (sent["why"], sent["message"]) == (
-            "loop",
-            "alice refused one more automatic reply in a row: ask your user first",
-        )
-        assert (await bob.call("send", to_id="alice", content="anew"))["status"] == "ok"

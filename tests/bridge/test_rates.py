@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+import mesh
 from mcp_bridge.line import Allowance, held_max, letters_held_max
-from mcp_bridge.rates import Bucket
+from mcp_bridge.rates import Bucket, Limits, send_burst
 from mcp_bridge.schedule import Schedule
 
 
@@ -22,6 +23,16 @@ def test_a_bucket_gives_a_burst_and_then_a_steady_rate() -> None:
     bucket.take()
     bucket.take()
     assert bucket.delay_s > 0
+
+
+def test_who_sends_too_much_is_told_when_there_is_room_again() -> None:
+    sending = Limits()
+    for _ in range(send_burst):
+        sending.send()
+    with pytest.raises(mesh.RateLimitError, match=r"can send again in 1 second$") as found:
+        sending.send()
+    assert 0 < found.value.retry_after_s <= 1
+    sending.broadcast()
 
 
 def test_the_allowance_keeps_room_for_lines_that_sum_up() -> None:

@@ -96,7 +96,7 @@ async def test_send_through_a_session_is_accepted(session):
             "to": "bob",
         }
     ]
-    options = {"reply_to": None, "ttl_s": None, "urgent": True, "auto": False}
+    options = {"reply_to": None, "ttl_s": None, "urgent": True, "caused_by": []}
     assert session.calls == [("send", "bob", "hello", {"data": {"k": 1}, **options})]
 
 

@@ -105,7 +105,7 @@ async def test_send_passes_everything_and_gives_the_receipt(tmp_path, agent):
         receipt = await (await connected(server)).send(
             "bob", "hi\n\x00é\u2028", data={"k": [1, None, "\ud800"]}, ttl_s=5, urgent=True
         )
-    options = {"reply_to": None, "ttl_s": 5, "urgent": True, "auto": False}
+    options = {"reply_to": None, "ttl_s": 5, "urgent": True, "caused_by": []}
     data = {"k": [1, None, "\ud800"]}
     assert agent.calls == [("send", "bob", "hi\n\x00é\u2028", {"data": data, **options})]
     assert (receipt.id, receipt.state) == ("1" * 32, "queued")

@@ -15,8 +15,8 @@ from mesh.cli.console import Console
 from mesh.cli.peers import Peer, ended_at_last, environment_of, start_peer
 from mesh.cli.session import Visit, roster_of_host, visit_as
 from mesh.config import Config
-from mesh.driver.operations import ReceiptSurface
 from mesh.driver.results import RosterEntry
+from mesh.driver.surface import ReceiptSurface
 from mesh.errors import MeshError
 
 _CLAIM_S: Final = 8.0

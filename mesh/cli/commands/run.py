@@ -10,7 +10,7 @@ from mesh.cli import render
 from mesh.cli.command import Command, Exit
 from mesh.cli.console import Console
 from mesh.cli.session import own_name, read_config, wait_for_passing, warn
-from mesh.driver.operations import AgentSurface
+from mesh.driver.surface import AgentSurface
 from mesh.model import Profile
 
 

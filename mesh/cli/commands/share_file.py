@@ -10,7 +10,7 @@ from mesh.cli.console import Console
 from mesh.cli.delivery import outcome
 from mesh.cli.progress import Bar
 from mesh.cli.session import Visit, settle_s, visit
-from mesh.driver.operations import FileReceiptSurface
+from mesh.driver.surface import FileReceiptSurface
 
 
 def _configure(parser: ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from mesh.errors import ConfigError
 SECTION: Final = "hooks"
 TOOL: Final = "inbox_hook"
 _EVENTS: Final = ("UserPromptSubmit", "PostToolBatch", "Stop")
+_ASKED: Final = {"UserPromptSubmit": ("prompt",), "Stop": ("stop_hook_active",)}
 _TIMEOUT_S: Final = 5
 
 Groups = list[dict[str, Any]]
@@ -24,8 +25,7 @@ def hooks(server: str) -> dict[str, Groups]:
 
 def _hook(server: str, event: str) -> dict[str, Any]:
     asked = {"event": event}
-    if event == "Stop":
-        asked["stop_hook_active"] = "${stop_hook_active}"
+    asked |= {name: f"${{{name}}}" for name in _ASKED.get(event, ())}
     return {
         "type": "mcp_tool",
         "server": server,
