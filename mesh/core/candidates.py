@@ -241,7 +241,8 @@ class Candidates:
             return jittered(2 * limits.dial_delay_s, self._random)
         if event.source is Source.STATIC or event.curve is None:
             return 0.0
-        return 0.0 if self._curve < event.curve else limits.dial_delay_s
+        is_first = self._curve < event.curve if event.is_older is None else event.is_older
+        return 0.0 if is_first else limits.dial_delay_s
 
     def _drop_attempt(self, link: LinkId) -> None:
         candidate = self._by_link.pop(link)

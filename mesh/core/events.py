@@ -44,12 +44,17 @@ class Loss(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sighted:
-    """Discovery saw a node. `curve` is None for a static peer: it is met at its door."""
+    """Discovery saw a node. `curve` is None for a static peer: it is met at its door.
+
+    `is_older` tells whether that node was there before us, and so cannot have seen us yet; None if
+    nobody can know.
+    """
 
     source: Source
     curve: CurveKey | None
     endpoints: tuple[str, ...]
     node: NodeId | None = None
+    is_older: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

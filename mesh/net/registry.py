@@ -206,9 +206,13 @@ class Registry:
             known = self._known.get(node)
             self._known[node] = entry
             if known is None or known.endpoints != entry.endpoints:
-                sighting = Sighted(Source.REGISTRY, entry.curve, entry.endpoints, node)
-                sighted.append(sighting)
+                sighted.append(self._sighting(entry))
         return sighted
+
+    def _sighting(self, entry: LocalNode) -> Sighted:
+        own = self._own
+        is_older = (entry.started_ms, entry.node) < (own.started_ms, own.node)
+        return Sighted(Source.REGISTRY, entry.curve, entry.endpoints, entry.node, is_older)
 
     def _is_alive(self, node: NodeId) -> bool:
         """Probe a lock; the files of the dead are removed, the lock last."""

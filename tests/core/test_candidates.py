@@ -30,9 +30,11 @@ class Bench:
         *endpoints: str,
         source: Source = Source.MDNS,
         node: NodeId | None = None,
+        is_older: bool | None = None,
         now: float = 0.0,
     ) -> None:
-        self.candidates.sight(Sighted(source, curve, endpoints or ("tcp://x:1",), node), now)
+        seen = Sighted(source, curve, endpoints or ("tcp://x:1",), node, is_older)
+        self.candidates.sight(seen, now)
 
     def due(self, now: float) -> list[Matter]:
         return list(self.agenda.take_due(now))
@@ -85,6 +87,14 @@ def test_a_sighting_of_ourselves_or_without_an_endpoint_is_ignored(bench):
 def test_of_two_nodes_that_sight_each_other_one_dials_first(bench, curve, source, delay_s):
     """PROTOCOL.md DISC-2."""
     bench.sight(curve, source=source)
+    assert bench.agenda.next_deadline() == pytest.approx(delay_s)
+
+
+@pytest.mark.parametrize(("is_older", "delay_s"), [(True, 0.0), (False, limits.dial_delay_s)])
+@pytest.mark.parametrize("curve", [SMALLER, LARGER])
+def test_of_two_nodes_of_a_host_the_newcomer_dials_first(bench, curve, is_older, delay_s):
+    """PROTOCOL.md DISC-2."""
+    bench.sight(curve, source=Source.REGISTRY, is_older=is_older)
     assert bench.agenda.next_deadline() == pytest.approx(delay_s)
 
 

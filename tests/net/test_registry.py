@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 from net_support import TIMEOUT_S, private_directory
 
@@ -40,8 +41,8 @@ async def watch(registry):
         return await registry.watch()
 
 
-def sighted(other):
-    return Sighted(Source.REGISTRY, other.curve, other.endpoints, other.node)
+def sighted(other, *, is_older):
+    return Sighted(Source.REGISTRY, other.curve, other.endpoints, other.node, is_older)
 
 
 async def test_a_newcomer_sees_all_live_nodes_of_its_mesh_at_once():
@@ -49,7 +50,10 @@ async def test_a_newcomer_sees_all_live_nodes_of_its_mesh_at_once():
         one, two, stranger = node(1), node(2), node(3, mesh="other")
         with alive(run, one) as a, alive(run, two) as b, alive(run, stranger) as c:
             async with a, c, b:
-                assert await watch(b) == [sighted(one), LocalNodes((two.node, one.node))]
+                assert await watch(b) == [
+                    sighted(one, is_older=True),
+                    LocalNodes((two.node, one.node)),
+                ]
                 assert [n.node for n in live_nodes(run, is_held)] == [
                     n.node for n in (one, two, stranger)
                 ]
@@ -63,7 +67,7 @@ async def test_an_older_node_sees_the_newcomer_and_its_end():
                 async with b:
                     a.rescan()
                     nodes = LocalNodes((node(1).node, node(2).node))
-                    assert await watch(a) == [sighted(node(2)), nodes]
+                    assert await watch(a) == [sighted(node(2), is_older=False), nodes]
                 a.rescan()
                 assert await watch(a) == [LocalNodes((node(1).node,))]
 
@@ -85,7 +89,8 @@ async def test_a_node_that_moves_is_sighted_again():
             await watch(a)
             b.update(endpoints=["tcp://127.0.0.1:9"])
             a.rescan()
-            moved = Sighted(Source.REGISTRY, node(2).curve, ("tcp://127.0.0.1:9",), node(2).node)
+            there = replace(node(2), endpoints=("tcp://127.0.0.1:9",))
+            moved = sighted(there, is_older=False)
             assert await watch(a) == [moved, LocalNodes((node(1).node, node(2).node))]
 
 
@@ -137,7 +142,7 @@ async def test_a_killed_node_is_seen_gone_within_a_second_of_a_rescan():
         with alive(run, node(1)) as a:
             async with a, Registry(run, own=dead, is_held=is_held):
                 nodes = LocalNodes((node(1).node, dead.node))
-                assert await watch(a) == [sighted(dead), nodes]
+                assert await watch(a) == [sighted(dead, is_older=False), nodes]
                 peer.kill()
                 await peer.wait()
                 a.rescan()
@@ -152,4 +157,4 @@ async def test_the_periodic_scan_finds_newcomers_without_being_asked():
         async with a:
             await watch(a)
             async with b:
-                assert sighted(node(2)) in await watch(a)
+                assert sighted(node(2), is_older=False) in await watch(a)
