@@ -270,7 +270,7 @@ def _ttl_s(ttl_s: float | None, kind: Kind) -> float:
         return limits.ttl_s_broadcast if is_broadcast else limits.ttl_s_default
     if not limits.ttl_s_min <= ttl_s <= limits.ttl_s_max:
         raise UsageError(
-            f"ttl_s must be from {limits.ttl_s_min:g} to {limits.ttl_s_max:g} seconds."
+            f"ttl_s must be from {limits.ttl_s_min:.0f} to {limits.ttl_s_max:.0f} seconds."
         )
     return float(ttl_s)
 
