@@ -1,6 +1,6 @@
 """An entry and calls that were written for the predecessor work as they are.
 
-The same story is told by the installed module (in the default suite), and by the command of the entry,
+The story is told by the installed module (in the default suite), and by the command of the entry,
 `uvx --from PATH claude-ipc-mcp`, which builds the package and needs its registry (`-m long`).
 """
 
