@@ -17,6 +17,7 @@ from mesh.core.events import Loss
 from mesh.model import LinkId
 from mesh.net.addresses import split_tcp_endpoint
 from mesh.net.batch import TURN_FRAMES_MAX, Batch, Sign, receive_rest
+from mesh.net.gauge import Gauge
 from mesh.net.sockets import (
     HANDSHAKE_EVENTS,
     LINGER_MS,
@@ -30,7 +31,7 @@ from mesh.net.sockets import (
 )
 
 _IPC: Final = re.compile(r"ipc:///[^@\x00]{1,106}\Z")
-_EVENTS: Final = HANDSHAKE_EVENTS | zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED
+_EVENTS: Final = HANDSHAKE_EVENTS | zmq.EVENT_CONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED
 _HUNG_UP: Final = frozenset({errno.EPIPE, errno.ECONNRESET})
 
 
@@ -67,12 +68,15 @@ class Dialled:
         routing_id: bytes,
         notify: Callable[["Dialled"], None],
         drops: Counter[str],
+        gauge: Gauge,
     ) -> None:
         self.link = link
         self._target = target
         self._watch = watch
         self._notify = notify
         self._drops = drops
+        self._gauge = gauge
+        self._descriptor = -1
         self._loss: Loss | None = None
         self._is_up = False
         self._is_closed = False
@@ -120,6 +124,7 @@ class Dialled:
                     self.close()
                 return True
             if isinstance(message, tuple):
+                self._gauge.count(self, self._descriptor, message)
                 batch.add_frames(self.link, message, is_door=False)
             elif message is Sign.BYE:
                 self._end(Loss.CLOSED)
@@ -133,6 +138,7 @@ class Dialled:
         """Close without a word to anybody here; the peer notices at once."""
         if not self._is_closed:
             self._is_closed = True
+            self._gauge.drop(self, self._descriptor)
             self._watch.remove(self._socket)
             self._monitor.close()
             # A goodbye just sent should leave; a peer that does not read must not hold us up.
@@ -143,8 +149,17 @@ class Dialled:
         if not self._is_closed and is_readable(self._socket):
             self._notify(self)
 
+    def _is_behind(self) -> bool:
+        if self._is_closed or not is_readable(self._socket):
+            return False
+        self._notify(self)
+        return True
+
     def _on_event(self, event: int, value: int) -> None:
-        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+        if event == zmq.EVENT_CONNECTED:
+            self._descriptor = value
+            self._gauge.add(self, value, self._is_behind)
+        elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._is_up = True
         elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             self._end(Loss.REJECTED)

@@ -22,6 +22,7 @@ from mesh.errors import TransportError
 from mesh.model import LinkId
 from mesh.net.addresses import plain_address, tcp_endpoint
 from mesh.net.batch import BYE, PROBE, TURN_FRAMES_MAX, Batch, receive_rest
+from mesh.net.gauge import Gauge
 from mesh.net.links import LinkTable
 from mesh.net.sockets import (
     LINGER_MS,
@@ -77,6 +78,7 @@ class Listener:
         notify: Callable[["Listener"], None],
         note_refusal: Callable[[str], None],
         drops: Counter[str],
+        gauge: Gauge,
     ) -> None:
         self._watch = watch
         self._is_door = is_door
@@ -84,6 +86,7 @@ class Listener:
         self._notify = notify
         self._note_refusal = note_refusal
         self._drops = drops
+        self._gauge = gauge
         self._by_routing_id: dict[bytes, Inbound] = {}
         self._by_descriptor: dict[int, Inbound] = {}
         self._suspects: dict[Inbound, int] = {}
@@ -169,6 +172,7 @@ class Listener:
             self._drops["closed_link"] += 1
             self._say(routing_id, BYE)
             return
+        self._gauge.count(self, inbound.descriptor, message)
         batch.add_frames(inbound.link, message, is_door=self._is_door)
 
     def _welcome(self, routing_id: bytes, frame: zmq.Frame) -> Inbound | None:
@@ -218,11 +222,13 @@ class Listener:
 
     def _on_event(self, event: int, value: int) -> None:
         if event == zmq.EVENT_ACCEPTED:
+            self._gauge.add(self, value, self._is_behind)
             self._note_address(value)
         elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             # The event names no descriptor; the one that follows does.
             self._has_wrong_key = value == _WRONG_KEY
         else:
+            self._gauge.drop(self, value)
             address = self._addresses.pop(value, "")
             if self._is_door and self._has_wrong_key:
                 self._note_refusal(address or "unknown")
@@ -230,6 +236,12 @@ class Listener:
             inbound = self._by_descriptor.get(value)
             if inbound is not None:
                 self._suspect(inbound, Loss.CLOSED)
+
+    def _is_behind(self) -> bool:
+        if self._is_closed or not is_readable(self.socket):
+            return False
+        self._notify(self)
+        return True
 
     def _note_address(self, descriptor: int) -> None:
         """Remember who knocks: the key of a door is secret, so ZAP never sees a wrong one."""

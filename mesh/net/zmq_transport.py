@@ -35,6 +35,7 @@ from mesh.net.addresses import (
 )
 from mesh.net.batch import Batch
 from mesh.net.dialled import Dialled, Target, is_endpoint
+from mesh.net.gauge import Gauge
 from mesh.net.interface import TransportEvent
 from mesh.net.links import LinkTable
 from mesh.net.listener import ROUTING_ID_BYTES, Inbound, Listener
@@ -68,6 +69,7 @@ class _Running:
     context: Context
     watch: Watch
     gate: Gate
+    gauge: Gauge
     main: Listener
     door: Listener | None = None
 
@@ -159,7 +161,12 @@ class ZmqTransport:
         running = self._started
         assert running.door is None, "the door is open already"
         door = self._new_listener(
-            running.context, running.watch, running.gate, self._keys.door_secret, is_door=True
+            running.context,
+            running.watch,
+            running.gate,
+            running.gauge,
+            self._keys.door_secret,
+            is_door=True,
         )
         try:
             door.bind(host, port)
@@ -205,6 +212,7 @@ class ZmqTransport:
                 routing_id=self._new_routing_id(),
                 notify=self._note_ready,
                 drops=self.drops,
+                gauge=running.gauge,
             )
         except zmq.ZMQError as error:
             _log.warning("Cannot dial %s: %s.", endpoint, error)
@@ -243,7 +251,9 @@ class ZmqTransport:
             watch = Watch(is_polling=self._is_polling)
             undo.callback(watch.close)
             gate = Gate(context, watch, [public for _, public in self._keys.clients])
-            main = self._new_listener(context, watch, gate, self._keys.server_secret)
+            gauge = Gauge(watch, self.drops)
+            undo.callback(gauge.close)
+            main = self._new_listener(context, watch, gate, gauge, self._keys.server_secret)
             undo.callback(main.close)
             self._bind(main)
             host = LOOPBACK if self._bound[0][0] in WILDCARDS else self._bound[0][0]
@@ -251,7 +261,7 @@ class ZmqTransport:
             await refuse_strangers(
                 context, watch, gate, endpoint=endpoint, server=self._curve, random=self._random
             )
-            self._running = _Running(context, watch, gate, main)
+            self._running = _Running(context, watch, gate, gauge, main)
             undo.pop_all()
         return self
 
@@ -267,6 +277,7 @@ class ZmqTransport:
         self.close_door()
         running.main.close()
         running.gate.close()
+        running.gauge.close()
         running.watch.close()
         running.context.destroy(linger=0)
         if self._ipc_endpoint and self._ipc_path is not None:
@@ -279,7 +290,14 @@ class ZmqTransport:
         return self._running
 
     def _new_listener(
-        self, context: Context, watch: Watch, gate: Gate, secret: bytes, *, is_door: bool = False
+        self,
+        context: Context,
+        watch: Watch,
+        gate: Gate,
+        gauge: Gauge,
+        secret: bytes,
+        *,
+        is_door: bool = False,
     ) -> Listener:
         return Listener(
             context,
@@ -290,6 +308,7 @@ class ZmqTransport:
             notify=self._note_ready,
             note_refusal=gate.note_refusal,
             drops=self.drops,
+            gauge=gauge,
         )
 
     def _bind(self, main: Listener) -> None:

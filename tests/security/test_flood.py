@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import sys
 from statistics import median
 
 import pytest
+import zmq
 
 from mesh import limits
 from mesh.packet import Ack, Verdict
@@ -88,6 +90,39 @@ async def test_beyond_its_quota_a_member_is_told_later_and_others_still_get_in(
     assert len(verdicts) * len(content) <= limits.inbox_bytes_per_author_max + 2 * len(content)
     assert await _round_trip(alice, bob) < 2
     assert contents(await bob.call("check", sender="alice")) == ["honest"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what came in")
+async def test_a_message_that_never_ends_is_cut_off(
+    mesh: Mesh, insider: Insider, record_property, capsys
+):
+    """ZeroMQ bounds frames and messages, but not the frames of a message."""
+    bob, alice = await mesh.join("bob"), await mesh.join("alice")
+    await alice.sees(bob="live")
+    to = target(mesh.home("h1"), bob.pid)
+    before = resident_bytes(bob.pid)
+    line, part = insider.dealer(to.curve), os.urandom(MIB)
+    line.connect(to.endpoint)
+
+    def flood() -> None:
+        for _ in range(1500):
+            line.send(part, zmq.SNDMORE, copy=False)
+        line.send(b"the end")
+
+    flooding = asyncio.create_task(asyncio.to_thread(flood))
+    slowest, peak = 0.0, before
+    async with asyncio.timeout(30):
+        while not (await bob.call("status"))["drops"].get("endless"):
+            slowest = max(slowest, await _round_trip(alice, bob))
+            peak = max(peak, resident_bytes(bob.pid))
+    await flooding
+    line.close(linger=0)
+    async with asyncio.timeout(5):
+        while (grown := resident_bytes(bob.pid) - before) > 32 * MIB:
+            await asyncio.sleep(0.05)
+    figures = {"peak_mib": (peak - before) / MIB, "grown_mib": grown / MIB}
+    report(record_property, capsys, slowest_s=slowest, **figures)
+    assert slowest < 2
 
 
 async def test_one_machine_cannot_take_all_links(mesh: Mesh, insider: Insider):
