@@ -7,12 +7,13 @@ times on the wire are ages, and wall-clock values (suffix `_ms`, Unix epoch) ser
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Final, NewType
 
 from mesh import limits
 from mesh.errors import UsageError
+from mesh.values import value
 
 NodeId = NewType("NodeId", bytes)
 """16 random bytes: one life of one process."""
@@ -94,7 +95,7 @@ class Verified(Enum):
     OPEN = "open"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Address:
     """Whom a user means: a name, perhaps with the beginning of a fingerprint."""
 
@@ -105,7 +106,7 @@ class Address:
         return f"{self.name}#{self.fingerprint_prefix}" if self.fingerprint_prefix else self.name
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FileRef:
     """A file that travels beside its letter: `digest` is its BLAKE2b-256."""
 
@@ -114,7 +115,7 @@ class FileRef:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Letter:
     """The part of a message that its author signs.
 
@@ -144,7 +145,7 @@ class Letter:
     encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Alias:
     """A former name of a mailbox: forwarded from `since_s` ago until `until_s` from now.
 
@@ -157,7 +158,7 @@ class Alias:
     until_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Profile:
     """What an agent tells the others about itself; display only."""
 
@@ -167,7 +168,7 @@ class Profile:
     host: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Card:
     """A node's claim to hold a mailbox, signed with that mailbox's key for one link.
 

@@ -5,7 +5,6 @@ that reaches the core is already proven to come from the keys it names. Its rule
 `PROTOCOL.md`.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 
 from mesh.model import (
@@ -20,9 +19,10 @@ from mesh.model import (
     NodeId,
     Why,
 )
+from mesh.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Greeting:
     """Who opens or answers a link; `expected` is the node it believes to be talking to.
 
@@ -38,28 +38,28 @@ class Greeting:
     door: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hello:
     """First packet of the dialling side."""
 
     greeting: Greeting
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Welcome:
     """Answer to a hello; both sides now share the link key."""
 
     greeting: Greeting
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Announce:
     """All mailboxes the sending node holds now, each card signed for this link."""
 
     cards: tuple[Card, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MailItem:
     """One letter on its way.
 
@@ -72,7 +72,7 @@ class MailItem:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Mail:
     """Letters of one author, covered by one signature."""
 
@@ -89,7 +89,7 @@ class Verdict(Enum):
     LATER = 4
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AckItem:
     """The verdict on one letter; `why` explains `REFUSED` and `LATER`."""
 
@@ -99,7 +99,7 @@ class AckItem:
     why: Why = Why.NONE
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ack:
     """Verdicts of one recipient on letters of one author, signed by the recipient."""
 
@@ -109,7 +109,7 @@ class Ack:
     items: tuple[AckItem, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Gap:
     """A letter came out of order: the recipient holds everything up to `watermark`."""
 
@@ -119,7 +119,7 @@ class Gap:
     watermark: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Noted:
     """The author has recorded these `SHOWN` verdicts."""
 
@@ -128,7 +128,7 @@ class Noted:
     message_ids: tuple[MessageId, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hint:
     """Where another node may be found; a reason to dial, never a proof."""
 
@@ -137,33 +137,33 @@ class Hint:
     age_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Peers:
     """Nodes the sender is linked to."""
 
     hints: tuple[Hint, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ping:
     """Asks for a pong with the same token."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pong:
     """Answers a ping."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Leave:
     """The sender is about to end."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Offer:
     """The author has a file for the recipient; signed by the author.
 
@@ -176,7 +176,7 @@ class Offer:
     place: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Want:
     """The recipient asks for a piece of an offered file."""
 
@@ -187,7 +187,7 @@ class Want:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Chunk:
     """A piece of a file, as it was asked for."""
 
@@ -198,7 +198,7 @@ class Chunk:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Have:
     """The recipient has the whole file, verified and durable; signed by the recipient."""
 
@@ -207,7 +207,7 @@ class Have:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decline:
     """The recipient does not take a file, now or ever, as `why` says; signed by the recipient."""
 

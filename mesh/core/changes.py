@@ -1,12 +1,11 @@
 """What a step asks the store to make durable; all changes of a step belong to one transaction."""
 
-from dataclasses import dataclass
-
 from mesh.core.snapshot import OutboxEntry, Pin, RememberedPeer, ShownLetter
 from mesh.model import Alias, Incarnation, Letter, MailboxKey, MessageId, State, Verified, Why
+from mesh.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PutOutbox:
     """Add letters with one common body: one of a direct message, many of a broadcast."""
 
@@ -14,7 +13,7 @@ class PutOutbox:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReserveSequences:
     """Never again give out sequences up to `up_to` for `recipient` after a restart.
 
@@ -26,7 +25,7 @@ class ReserveSequences:
     up_to: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BindOutbox:
     """Give a waiting letter its recipient and sequence."""
 
@@ -34,14 +33,14 @@ class BindOutbox:
     letter: Letter
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarkSent:
     """These letters may have left this host; written before they leave."""
 
     rows: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SettleOutbox:
     """End a queued letter as delivered, refused or expired. Settled rows are left alone."""
 
@@ -50,7 +49,7 @@ class SettleOutbox:
     why: Why = Why.NONE
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SettleShown:
     """The recipient's reader has seen it; turns `delivered` (or `queued`) into `shown`.
 
@@ -62,7 +61,7 @@ class SettleShown:
     row: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PutInbox:
     """Add a letter and move its stream's watermark to its sequence.
 
@@ -76,7 +75,7 @@ class PutInbox:
     skipped_from: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Refuse:
     """Remember sequences `first..last` as refused and move the watermark to `last`."""
 
@@ -87,28 +86,28 @@ class Refuse:
     why: Why
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarkShown:
     """Inbox letters that were handed to the reader; each is named by its stream and sequence."""
 
     letters: tuple[ShownLetter, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarkTold:
     """Their author has recorded that these were shown."""
 
     letters: tuple[ShownLetter, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PutPin:
     """Remember or replace the key of a name (the pin's name is kept as typed)."""
 
     pin: Pin
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PutName:
     """Rename this mailbox; `alias` forwards the old name from now on."""
 
@@ -116,7 +115,7 @@ class PutName:
     alias: Alias
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PutPeer:
     """Remember where a node was reached."""
 

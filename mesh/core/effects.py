@@ -25,9 +25,10 @@ from mesh.model import (
     Why,
 )
 from mesh.packet import Packet
+from mesh.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Dial:
     """Open a link. `curve` None: the peer's door, whose key follows from the secret.
 
@@ -40,7 +41,7 @@ class Dial:
     expected: NodeId | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transmission:
     """Send letters of one author over a link: (row, previous, age in seconds) each, in order."""
 
@@ -49,7 +50,7 @@ class Transmission:
     letters: tuple[tuple[int, int, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RecipientState:
     """Where a message stands with one recipient. `forwarded_from` is the former name used."""
 
@@ -60,7 +61,7 @@ class RecipientState:
     forwarded_from: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted:
     """Messages are durable. Where each stands with each recipient is the same for all."""
 
@@ -70,7 +71,7 @@ class Accepted:
     recipients: tuple[RecipientState, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Done:
     """A request other than a message was carried out."""
 
@@ -78,7 +79,7 @@ class Done:
     mailbox: MailboxKey
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Denied:
     """A request was turned down; nothing was done. `code` is a word of the contract."""
 
@@ -91,7 +92,7 @@ class Denied:
 Answer = Accepted | Done | Denied
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Arrival:
     """A letter has entered an inbox."""
 
@@ -101,7 +102,7 @@ class Arrival:
     verified: Verified
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Receipt:
     """A message's state has changed for one recipient."""
 
@@ -120,7 +121,7 @@ class Severity:
     WARNING = 30
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Notice:
     """A fact for the log; `roster_changed` tells the driver that peers look different now."""
 
@@ -128,7 +129,7 @@ class Notice:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Effects:
     """Everything one step wants; see the module's text for the order."""
 

@@ -1,6 +1,5 @@
 """What can happen to a node. The driver turns I/O into these; nothing else enters the core."""
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import NewType
 
@@ -18,6 +17,7 @@ from mesh.model import (
     Profile,
 )
 from mesh.packet import Packet
+from mesh.values import value
 
 Token = NewType("Token", int)
 """Names a request of the application; the answer carries it back."""
@@ -42,7 +42,7 @@ class Loss(Enum):
     CONGESTED = "congested"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sighted:
     """Discovery saw a node. `curve` is None for a static peer: it is met at its door.
 
@@ -57,14 +57,14 @@ class Sighted:
     is_older: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LocalNodes:
     """All live nodes of this host, exactly; any other node that was of this host is gone."""
 
     nodes: tuple[NodeId, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PacketReceived:
     """A verified packet. On a link's first packet (`Hello`) the link is new."""
 
@@ -72,7 +72,7 @@ class PacketReceived:
     packet: Packet
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LinkLost:
     """A link is gone, or could not be opened."""
 
@@ -80,7 +80,7 @@ class LinkLost:
     loss: Loss
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MailboxTaken:
     """This node now holds a mailbox: for its own agent (`is_live`) or tending it."""
 
@@ -89,14 +89,14 @@ class MailboxTaken:
     profile: Profile
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MailboxReleased:
     """This node no longer holds a mailbox."""
 
     key: MailboxKey
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProfileChanged:
     """An agent tells something else about itself."""
 
@@ -104,7 +104,7 @@ class ProfileChanged:
     profile: Profile
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Draft:
     """The content of a message, before it has recipients."""
 
@@ -121,7 +121,7 @@ class Draft:
     file: FileRef | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Submit:
     """An agent sends messages to one recipient, in this order; all are accepted, or none."""
 
@@ -131,7 +131,7 @@ class Submit:
     drafts: tuple[Draft, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Broadcast:
     """An agent sends a message to everybody seen within the last day."""
 
@@ -140,7 +140,7 @@ class Broadcast:
     draft: Draft
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Shown:
     """Inbox letters were handed to their reader; without a token nobody waits for the answer."""
 
@@ -149,7 +149,7 @@ class Shown:
     letters: tuple[ShownLetter, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rename:
     """An agent takes another name; the driver has made sure it is free on this host."""
 
@@ -159,7 +159,7 @@ class Rename:
     draft: Draft
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Trust:
     """A person accepts a key for a name; mail waiting under that name is bound to it."""
 
@@ -168,22 +168,22 @@ class Trust:
     to: Address
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Resumed:
     """The process was asleep: nobody can be blamed for silence."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Moved:
     """This machine has other addresses now: links may be dead though nothing says so."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stopping:
     """The node is about to end: say goodbye."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Timeout:
     """The deadline named by `Node.next_deadline` has come."""
 

@@ -1,15 +1,16 @@
 """What the core remembers of a mailbox, as the store hands it over when the mailbox is taken."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mesh.model import Alias, CurveKey, Incarnation, Letter, MailboxKey, MessageId, Why
+from mesh.values import value
 
 StreamKey = tuple[MailboxKey, Incarnation]
 """Author and incarnation: names one incoming stream of a mailbox."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OutboxEntry:
     """One letter owed to one recipient. `row` names it in the store and never repeats.
 
@@ -25,7 +26,7 @@ class OutboxEntry:
     was_sent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RefusedRange:
     """Sequences `first..last` of an incoming stream that are certainly not in the inbox."""
 
@@ -34,7 +35,7 @@ class RefusedRange:
     why: Why
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StreamIn:
     """Everything up to `watermark` is decided; `known_from` is the first sequence remembered."""
 
@@ -43,7 +44,7 @@ class StreamIn:
     known_from: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pin:
     """A key remembered for a name; `is_trusted` once a person has confirmed it."""
 
@@ -52,7 +53,7 @@ class Pin:
     is_trusted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unread:
     """How much of one author's mail has not been shown yet."""
 
@@ -60,7 +61,7 @@ class Unread:
     body_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ShownLetter:
     """A letter that was shown to its reader, as the author will hear of it."""
 
@@ -71,7 +72,7 @@ class ShownLetter:
     body_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RememberedPeer:
     """Where a node of the mesh was last reached; its curve key may be outdated by now."""
 
@@ -80,7 +81,7 @@ class RememberedPeer:
     age_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MailboxSnapshot:
     """All state of one mailbox that decisions depend on. Names in `pins` are folded.
 

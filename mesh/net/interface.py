@@ -1,15 +1,15 @@
 """What every transport and every discovery source offers to the driver."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from mesh.core.events import LocalNodes, Loss, Moved, Sighted
 from mesh.model import CurveKey, LinkId
+from mesh.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FramesReceived:
     """One multipart message from a peer. A negative link not seen before was dialled by the peer.
 
@@ -21,7 +21,7 @@ class FramesReceived:
     is_door: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TransportLost:
     """A link is gone or could not be opened; its number is never used again."""
 

@@ -1,15 +1,15 @@
 """What every store of a mailbox offers; the contract suite in `tests/store` runs on each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from mesh.core.changes import Change
 from mesh.core.snapshot import MailboxSnapshot, ShownLetter
 from mesh.model import Letter, MailboxKey, MessageId, State, Verified, Why
+from mesh.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredLetter:
     """A letter of the outbox with its body, verified against its digest when read."""
 
@@ -18,7 +18,7 @@ class StoredLetter:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InboxMessage:
     """A message of the inbox, verified against its digest when read."""
 
@@ -30,7 +30,7 @@ class InboxMessage:
     verified: Verified
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InboxQuery:
     """Which messages to read, oldest first.
 
@@ -50,7 +50,7 @@ class InboxQuery:
     body_bytes_max: int = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InboxPage:
     """What a query found; `remaining` counts the matching messages that did not fit."""
 
@@ -58,7 +58,7 @@ class InboxPage:
     remaining: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredReceipt:
     """The state of one outgoing message for one recipient."""
 
@@ -70,7 +70,7 @@ class StoredReceipt:
     changed_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Counts:
     """How much lies in a mailbox."""
 
