@@ -38,6 +38,7 @@ from mesh.core.snapshot import (
     Unread,
 )
 from mesh.model import Alias, Incarnation, Letter, MailboxKey, MessageId, State, Why, fold
+from mesh.sim.shelf import Shelf
 from mesh.store import streams
 from mesh.store.clocks import Clocks, ElapsedClock, Instant
 
@@ -102,6 +103,7 @@ class Disk:
         self.claim = 0
         self.contents = Contents(name)
         self.fault: DiskFault | None = None
+        self.shelf = Shelf()
         self.log: list[tuple[float, Sequence[Change]]] | None = None
         self.received_before: set[MessageId] = set()
         self._first_name = name

@@ -31,6 +31,7 @@ def mend_all(world: World) -> None:
     network.heal(set(network.blocked))
     for agent in world.agents:
         agent.disk.fault = None
+        agent.disk.shelf.is_full = False
         if agent.process is not None and agent.process.is_stopping:
             world.crash(agent)
     for process in world.running():

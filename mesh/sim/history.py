@@ -22,7 +22,7 @@ from mesh.core.changes import (
     SettleOutbox,
     SettleShown,
 )
-from mesh.model import Kind, Letter, MailboxKey, MessageId, State, Why, fingerprint, fold
+from mesh.model import FileRef, Kind, Letter, MailboxKey, MessageId, State, Why, fingerprint, fold
 from mesh.sim.clock import Timeline
 from mesh.sim.disk import Disk, OutboxRow
 
@@ -64,6 +64,7 @@ class Sending:
     orders: dict[MailboxKey, int] = field(default_factory=dict)
     was_bound: bool = False
     author_name: str = ""
+    file: FileRef | None = None
     received_by: set[MailboxKey] = field(default_factory=set)
     refused_by: set[MailboxKey] = field(default_factory=set)
 
@@ -75,6 +76,8 @@ class History:
         self.disks: dict[MailboxKey, Disk] = {}
         self.sendings: dict[MessageId, Sending] = {}
         self.injected: Counter[str] = Counter()
+        self.files: Counter[str] = Counter()
+        self.spoiled: set[bytes] = set()
         self.checks = 0
         self.has_clock_jumped = False
         self._timeline = timeline
@@ -102,6 +105,15 @@ class History:
         """A message is being sent."""
         self.sendings[sending.id] = sending
         self.note("invoke", sending.id, sending.to)
+
+    def is_being_shared(self, author: MailboxKey, digest: bytes) -> bool:
+        """Whether a file is spooled for a message that is not answered yet."""
+        return any(
+            sending.file is not None
+            and (sending.author, sending.file.digest) == (author, digest)
+            and sending.outcome is Outcome.PENDING
+            for sending in self.sendings.values()
+        )
 
     def put(self, change: PutOutbox) -> None:
         """The core has decided to accept a message; this fixes its place among the others."""
@@ -221,8 +233,12 @@ class History:
         is_new = letter.message_id not in disk.contents.inbox
         self._check(is_new, "duplicate in an inbox", sending)
         self._check(disk.key not in sending.refused_by, "refused, yet received", sending)
-        is_alone = sending.kind is not Kind.DIRECT or sending.received_by <= {disk.key}
+        is_alone = sending.kind not in {Kind.DIRECT, Kind.FILE} or sending.received_by <= {disk.key}
         self._check(is_alone, "one message for one recipient in two inboxes", sending)
+        self._check(letter.file == sending.file, "with another file", sending)
+        if letter.file is not None:
+            is_there = disk.shelf.holds(letter.author, letter.file.digest, letter.file.bytes)
+            self._check(is_there, "delivered without its whole, right file", sending)
         sending.received_by.add(disk.key)
         stream = (letter.author, disk.key, disk.incarnation)
         order = sending.orders[disk.key]
@@ -258,6 +274,8 @@ class History:
                 self._check(not is_there, "reported as refused, but in the inbox", sending)
                 sending.refused_by.add(disk.key if recipient is None else recipient.key)
                 is_right = is_old or change.why not in {Why.SKIPPED, Why.EXPIRED}
+                is_spoiled = sending.file is not None and sending.file.digest in self.spoiled
+                is_right = is_right and (is_spoiled or change.why is not Why.DAMAGED)
                 self._check(is_right, f"refused as {change.why.value} before its time", sending)
             case State.EXPIRED:
                 self._check(is_old, "expired before its time", sending)

@@ -24,6 +24,7 @@ from mesh.core.changes import (
 )
 from mesh.core.effects import Effects
 from mesh.core.events import Event, PacketReceived
+from mesh.core.filework import FileFound
 from mesh.core.snapshot import MailboxSnapshot, OutboxEntry
 from mesh.model import Incarnation, MailboxKey, State
 from mesh.packet import Ack, Announce, Gap, Mail, MailItem, Packet, Verdict
@@ -274,6 +275,28 @@ class InboxIncomplete(Tamper):
         return kept
 
 
+class FileUnverified(Tamper):
+    """A file is put into place as it came, right or not."""
+
+    is_verifying = False
+
+
+class FileTakenOnTrust(Tamper):
+    """The recipient says that it has a file as soon as it is offered."""
+
+    def event(self, event: Event) -> Event:
+        """Let the disk have everything already."""
+        return replace(event, is_whole=True) if isinstance(event, FileFound) else event
+
+
+class FileStartsOver(Tamper):
+    """What the disk has of a file is forgotten: every fetch begins anew."""
+
+    def event(self, event: Event) -> Event:
+        """Let the disk have nothing."""
+        return replace(event, kept=0) if isinstance(event, FileFound) else event
+
+
 MUTANTS: Final[dict[str, type[Tamper]]] = {
     mutant.__name__: mutant
     for mutant in (
@@ -294,6 +317,9 @@ MUTANTS: Final[dict[str, type[Tamper]]] = {
         PreviousAlwaysZero,
         RefusalTakenAsDelivery,
         FailedCommitIgnored,
+        FileStartsOver,
+        FileTakenOnTrust,
+        FileUnverified,
         RowsReused,
         SequencesFromOutbox,
         SequencesReused,

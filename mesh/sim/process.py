@@ -6,8 +6,7 @@ phase in which the process is killed, in the next tick that writes `doom_weight`
 """
 
 from collections import deque
-from dataclasses import dataclass, replace
-from random import Random
+from dataclasses import replace
 from typing import Final
 
 from mesh import limits
@@ -27,27 +26,17 @@ from mesh.core.events import (
 from mesh.core.link import SELF_LINK
 from mesh.core.node import Node
 from mesh.model import LinkId, MailboxKey, Profile
-from mesh.packet import Greeting, Hello, Packet
-from mesh.sim.clock import HostClocks, Timeline
+from mesh.packet import Greeting, Hello, Offer, Packet
+from mesh.sim.clock import HostClocks
 from mesh.sim.disk import Disk, DiskFault
-from mesh.sim.history import History, Outcome, Sending, Violation
-from mesh.sim.network import Connection, Network
-from mesh.sim.tamper import Tamper
+from mesh.sim.filing import Filing
+from mesh.sim.history import Outcome, Sending, Violation
+from mesh.sim.network import Connection
+from mesh.sim.setting import Setting
 from mesh.sim.tick import Phase, Tick
 
 retry_s_max: Final = 5.0
 """The longest pause before a mailbox is opened again whose commits keep failing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What all processes of one simulation share."""
-
-    timeline: Timeline
-    random: Random
-    network: Network
-    history: History
-    tamper: Tamper
 
 
 class Process:
@@ -73,6 +62,7 @@ class Process:
         self.core = Node(
             greeting, is_open=False, random=setting.random.random, now=self._core_now()
         )
+        self.place, self._filing = b"%d" % host_number, Filing(self, setting)
         self._events: deque[Event] = deque()
         self._looped: list[Packet] = []
         self._links: dict[LinkId, tuple[Connection, int]] = {}
@@ -110,6 +100,13 @@ class Process:
         if key not in self._releasing and key in self.core.mailboxes:
             self._releasing.add(key)
             self.post(MailboxReleased(key))
+
+    def send(self, link: LinkId, packet: Packet) -> None:
+        """Send one packet outside any tick; to this very process it comes as an event."""
+        if link == SELF_LINK:
+            self.post(PacketReceived(link, packet))
+        else:
+            self._send([(link, packet)])
 
     def is_quiet(self) -> bool:
         """Whether nothing is waiting in this process."""
@@ -271,6 +268,7 @@ class Process:
             return
         looped, self._looped = self._looped, []
         self._events.extend(PacketReceived(SELF_LINK, packet) for packet in looped)
+        self._filing.take(tick.files(failed))
         self._answer(tick)
         for key in sorted(failed):
             self._recover(key)
@@ -333,6 +331,7 @@ class Process:
         waiting = {e.snapshot.key for e in self._events if isinstance(e, MailboxTaken)}
         waiting |= self._retaking
         for key in [k for k in self.disks if k not in self.core.mailboxes and k not in waiting]:
+            self._filing.release(key)
             del self.disks[key]
             self._releasing.discard(key)
 
@@ -350,7 +349,8 @@ class Process:
     def _send(self, outgoing: list[tuple[LinkId, Packet]]) -> None:
         by_link: dict[LinkId, list[Packet]] = {}
         for link, packet in outgoing:
-            by_link.setdefault(link, []).append(packet)
+            placed = replace(packet, place=self.place) if isinstance(packet, Offer) else packet
+            by_link.setdefault(link, []).append(placed)
         self._looped += by_link.pop(SELF_LINK, [])
         for link, packets in by_link.items():
             if link in self._links:

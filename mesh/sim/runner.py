@@ -46,6 +46,7 @@ class Summary:
     injected: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
+    files: Counter[str] = field(default_factory=Counter)
 
     def add(self, report: Report) -> None:
         """Count one more run."""
@@ -59,6 +60,7 @@ class Summary:
         self.injected.update(report.injected)
         self.outcomes.update(report.outcomes)
         self.states.update(report.states)
+        self.files.update(report.files)
 
     def to_json(self) -> dict[str, Any]:
         """Return the sum as plain JSON values."""

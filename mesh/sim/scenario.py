@@ -17,6 +17,7 @@ from mesh.core.events import Broadcast, Draft, Rename, Shown, Submit, Token, Tru
 from mesh.model import Address, Kind, MessageId, fingerprint, fold, parse_address
 from mesh.sim import faults
 from mesh.sim.history import Sending, Violation
+from mesh.sim.sharing import Sharing
 from mesh.sim.tamper import Tamper
 from mesh.sim.world import Agent, World
 
@@ -39,6 +40,7 @@ class Report:
     injected: Mapping[str, int]
     outcomes: Mapping[str, int]
     states: Mapping[str, int]
+    files: Mapping[str, int]
     checks: int
     packets: int
     actions: int
@@ -79,6 +81,7 @@ def simulate(
         injected=history.injected,
         outcomes=Counter(s.outcome.value for s in history.sendings.values()),
         states=states,
+        files=history.files,
         checks=history.checks,
         packets=world.network.packets,
         actions=world.timeline.actions,
@@ -123,6 +126,7 @@ class _Scenario:
             world.timeline.at(starts_at, partial(world.start, agent))
         self._plan_requests(end)
         self._plan_faults(end)
+        Sharing(world, self._token).plan(end)
         while world.timeline.now < self._end:
             world.timeline.run_until(self._end)
         faults.mend_all(world)

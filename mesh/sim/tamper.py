@@ -16,13 +16,14 @@ class Tamper:
     `is_synced`: a commit that returned survives a power loss. `is_careful`: the core is rebuilt
     from the disk after a failed commit. `is_answering_early`: answers do not wait for the commit.
     `is_locking`: only one process at a time holds a mailbox. `unit_of_commit` is how many changes
-    are atomic (0: all of a tick).
+    are atomic (0: all of a tick). `is_verifying`: a file is put into place only if it is right.
     """
 
     is_synced = True
     is_careful = True
     is_answering_early = False
     is_locking = True
+    is_verifying = True
     unit_of_commit = 0
 
     def event(self, event: Event) -> Event:

@@ -1,12 +1,13 @@
 """What one tick of a simulated process does, put together without breaking its order."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from mesh import limits
 from mesh.core.changes import BindOutbox, Change, PutOutbox
 from mesh.core.effects import Effects, Transmission
+from mesh.core.filework import DropSpool, FileTask
 from mesh.model import Letter, LinkId, MailboxKey, MessageId
 from mesh.packet import Mail, MailItem, Packet
 from mesh.sim.disk import Disk
@@ -79,6 +80,13 @@ class Tick:
         """Whether a letter of this tick may be in an inbox, though no disk here knows of it."""
         left = {(t.mailbox, row) for t in self.at_once for row, _, _ in t.letters}
         return any(self.fresh[k][0].message_id == message_id for k in left & self.fresh.keys())
+
+    def files(self, failed: set[MailboxKey]) -> Iterator[FileTask]:
+        """Yield the file tasks, but none that drops files of letters the disk still owes."""
+        for effects in self.effects:
+            for task in effects.files:
+                if not isinstance(task, DropSpool) or task.mailbox not in failed:
+                    yield task
 
     @property
     def weight(self) -> int:

@@ -13,7 +13,8 @@ from mesh.sim.clock import HostClocks, Timeline
 from mesh.sim.disk import Disk
 from mesh.sim.history import History
 from mesh.sim.network import Network
-from mesh.sim.process import Process, Setting
+from mesh.sim.process import Process
+from mesh.sim.setting import Setting
 from mesh.sim.tamper import Tamper
 
 rescan_s: Final = 2.0
@@ -71,6 +72,7 @@ class World:
     def __init__(self, random: Random, tamper: Tamper) -> None:
         self.timeline = Timeline()
         self.random = random
+        self.file_random = Random(f"files {random.getstate()[1][1:3]}")  # noqa: S311
         self.network = Network(self.timeline, random)
         self.history = History(self.timeline)
         self.tamper = tamper
@@ -78,7 +80,9 @@ class World:
         self.agents: list[Agent] = []
         self.busy: list[Agent] = []
         self.is_multicast = random.random() < 0.8
-        self._setting = Setting(self.timeline, random, self.network, self.history, tamper)
+        self._setting = Setting(
+            self.timeline, random, self.file_random, self.network, self.history, tamper
+        )
         self._next_port = well_known_port + 1
 
     def add_host(self) -> Host:

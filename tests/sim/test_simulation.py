@@ -36,6 +36,17 @@ def test_the_seeds_together_inject_every_fault_and_end_in_every_way(reports):
     assert summary.checks > 10_000
 
 
+def test_files_are_taken_copied_and_resumed_under_faults_of_their_own():
+    """PROTOCOL.md FILE-2, FILE-4, FILE-8: what the disk proves is not fetched again."""
+    summary = Summary()
+    for seed in (*SEEDS, 68, 87, 91, 123, 137):
+        report = simulate(seed)
+        assert not report.failure, seed
+        summary.add(report)
+    assert {"shared", "begun", "taken", "copied", "resumed"} <= set(summary.files)
+    assert {"killed with a file", "file disk full"} <= set(summary.injected)
+
+
 def test_the_same_seed_gives_the_same_history(reports):
     again = simulate(reports[7].seed)
     assert again == reports[7]
@@ -69,6 +80,9 @@ CATCHES = {
     "ExpiryByWallClock": (2, 3, 5),
     "ExpiryInSilence": (0, 2, 5),
     "FailedCommitIgnored": (5, 7, 15),
+    "FileStartsOver": (68, 87, 91),
+    "FileTakenOnTrust": (1, 6, 11),
+    "FileUnverified": (6, 13, 42),
     "InboxIncomplete": range(4),
     "IncarnationIgnored": (18, 123, 126),
     "LastLetterForgotten": (7, 10, 12),
