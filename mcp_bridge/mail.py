@@ -18,8 +18,8 @@ from mcp_bridge.schemas import NOTICE
 from mesh import limits
 
 Found = TypeVar("Found")
-Progress = Callable[[float, str], Awaitable[None]]
-"""Tells the client that a call is still working: seconds so far, and at what."""
+Progress = Callable[[float, float | None, str], Awaitable[None]]
+"""Tells the client that a call is still working: how much so far, of how much, and at what."""
 
 settle_s: Final = 1.0
 """How long a message to somebody live gets to be delivered, so that its state is worth telling."""
@@ -314,4 +314,4 @@ async def _patiently(
         found = await attempt(max(0.0, min(left_s, progress_interval_s)))
         if found is not None or left_s <= 0:
             return found
-        await progress(loop.time() - started_at, what)
+        await progress(loop.time() - started_at, None, what)

@@ -118,7 +118,7 @@ TOOLS: Final = (
                 least=limits.ttl_s_min,
                 most=limits.ttl_s_max,
             ),
-            Argument("urgent", "boolean"),
+            Argument("urgent", "boolean", "it cannot wait"),
             Argument(
                 "wait_reply_s",
                 "number",
@@ -154,13 +154,14 @@ TOOLS: Final = (
     ),
     Tool(
         "list_instances",
-        "List the agents of the mesh: who is live or away, where, and what they work on.",
+        "List the agents of the mesh: who is live or away, where, on what they work, and whether "
+        "mail wakes them.",
         is_read_only=True,
         is_local=True,
     ),
     Tool(
         "share_file",
-        "Send a copy of a local file (up to 1 MiB, inside the project) to an agent.",
+        "Send a copy of a local file (inside the project, up to 1 GiB) to an agent.",
         (
             _FROM,
             _TO,
@@ -225,7 +226,8 @@ tells what this session works on.
 - "Rename instance from OLD to NEW": rename. "Enable auto-check every 5 minutes": auto_process.
 Own-name arguments (from_id, instance_id, old_id) may be left out, except in register.
 When a result carries `unread`, mail is waiting: call check. To answer a message, send to its \
-`from` with reply_to set to its `id`. A whole message that was put before you as "Message on the \
+`from` with reply_to set to its `id`; thanks and mere acknowledgements need no answer. \
+A whole message that was put before you as "Message on the \
 claude-ipc mesh" counts as shown: check does not repeat it.
 `wake` in list_instances tells what mail does to an agent: push (wakes it at once), channel (so, \
 if its user allows), hook (it is told at its next step), poll (it sees mail when it looks).

@@ -62,8 +62,8 @@ def build_server(keeper: Keeper) -> Server[Any]:
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         keeper.want(_client_of(ctx))
 
-        async def progress(seconds: float, what: str) -> None:
-            await ctx.session.report_progress(seconds, None, what)
+        async def progress(done: float, total: float | None, what: str) -> None:
+            await ctx.session.report_progress(done, total, what)
 
         result = await tools.call(params.name, params.arguments or {}, progress)
         content = types.TextContent(type="text", text=result.text)
@@ -91,11 +91,12 @@ def _declare(tool: Tool) -> types.Tool:
         name=tool.name,
         description=tool.description,
         input_schema=tool.input_schema(),
+        # Only what differs from the defaults of the protocol is worth its tokens.
         annotations=types.ToolAnnotations(
-            read_only_hint=tool.is_read_only,
-            destructive_hint=False,
-            idempotent_hint=tool.is_idempotent or tool.is_read_only,
-            open_world_hint=not tool.is_local,
+            read_only_hint=tool.is_read_only or None,
+            destructive_hint=None if tool.is_read_only else False,
+            idempotent_hint=(tool.is_idempotent and not tool.is_read_only) or None,
+            open_world_hint=False if tool.is_local else None,
         ),
         _meta=tool.meta() or None,
     )

@@ -6,6 +6,8 @@ has a name, that each argument is known and within bounds, that own-name argumen
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +23,10 @@ from mcp_bridge.render import JsonObject
 from mcp_bridge.schemas import BY_NAME, Tool
 
 _OWN_NAMES: Final = ("from_id", "instance_id", "old_id")
+file_progress_s: Final = 0.5
+accompany_s: Final = 600.0
+"""For how long a call stays with a file that moves; after that, `status` tells of it."""
+_stalls_max: Final = 4
 _roster_bytes_max: Final = 48 * 1024
 
 
@@ -178,10 +184,17 @@ async def _rename(call: Call) -> JsonObject:
 
 async def _share_file(call: Call) -> JsonObject:
     to = mail.recipient_of(call.args)
+    call.limits.send()
+    meter = Meter()
     shared = await call.agent.share_file(
-        to, call.args.text("filepath"), call.args.text_or_none("description") or ""
+        to,
+        call.args.text("filepath"),
+        call.args.text_or_none("description") or "",
+        on_progress=meter,
     )
     await mail.settle(call.keeper, shared)
+    if meter.reached:
+        await accompany(call, shared, meter)
     result = mail.sent(to, shared)
     return {
         **result,
@@ -192,8 +205,30 @@ async def _share_file(call: Call) -> JsonObject:
     }
 
 
+class Meter:
+    """How many bytes of a streamed file its recipient has asked for; of a small file none."""
+
+    def __init__(self) -> None:
+        self.reached = 0
+
+    def __call__(self, done: int, _: int) -> None:
+        self.reached = max(self.reached, done)
+
+
+async def accompany(call: Call, shared: mesh.SharedFile, meter: Meter) -> None:
+    """Stay while a large file moves, and tell the client how far it has come."""
+    before = stalls = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(accompany_s):
+            while stalls < _stalls_max and not await shared.wait("delivered", file_progress_s):
+                stalls = 0 if meter.reached > before else stalls + 1
+                before = meter.reached
+                await call.progress(before, shared.bytes, f"sending {shared.name}")
+
+
 async def _share_command(call: Call) -> JsonObject:
     to = mail.recipient_of(call.args)
+    call.limits.send()
     shared = await call.agent.share_command(
         to, call.args.text("command"), call.args.text_or_none("description") or ""
     )

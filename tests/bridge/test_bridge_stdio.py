@@ -200,6 +200,16 @@ async def test_lines_that_are_no_messages_are_answered(environment: dict[str, st
         assert (await server.call("status"))["status"] == "ok"
 
 
+async def test_lines_of_16_mib_are_answered(environment: dict[str, str]) -> None:
+    async with launched(environment) as server:
+        await server.begin()
+        await server.write("x" * 2**24)
+        assert (await server.read())["error"]["code"] == -32700
+        refused = await server.call("register", instance_id="y" * 2**24)
+        assert (refused["code"], "instance_id" in refused["message"]) == ("usage", True)
+        assert (await server.call("register", instance_id="alice"))["status"] == "ok"
+
+
 async def test_stray_prints_never_reach_the_client(environment: dict[str, str]) -> None:
     code = (
         "import os, sys, mcp_bridge.tools as t\n"

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mesh
 from mesh.cli.console import Console
-from mesh.cli.install.clients import CLIENTS, merge
+from mesh.cli.install.clients import CLIENTS, VARIABLES, merge
 from mesh.cli.install.json_text import JsonTextError, put_member, read_object
 from mesh.cli.install.source import PACKAGE, from_origin, source
 from mesh.cli.install.toml_text import TomlTextError, dump_table, put_table
@@ -110,6 +112,13 @@ async def test_codex_is_told_to_pass_the_environment_and_to_wait(user):
     entry = value["config"]["mcp_servers"]["claude-ipc"]
     assert {"IPC_SHARED_SECRET", "IPC_HOME", "IPC_INSTANCE_ID"} <= set(entry["env_vars"])
     assert entry["tool_timeout_sec"] == 3600
+
+
+def test_codex_passes_on_every_variable_that_there_is():
+    known = set()
+    for path in (Path(mesh.__file__).parent).glob("*.py"):
+        known |= set(re.findall(r'"(IPC_[A-Z_]+)"', path.read_text()))
+    assert known == set(VARIABLES)
 
 
 async def test_gemini_gets_only_the_secrets_that_are_set_and_never_their_values(user, monkeypatch):

@@ -1,9 +1,10 @@
-"""Install Claude Code and Codex from the npm registry into a directory of their own.
+"""Install Claude Code, Codex and a counter of tokens from npm into a directory of their own.
 
     python tests/clients/install.py DIR
     MESH_CLIENTS=DIR uv run pytest -m long tests/clients
 
-The packages bring native programs; nothing is run while installing, and no Node is needed later.
+The packages bring native programs; nothing is run while installing. Node
+is needed later for the counter only.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 PACKAGES = (
     "@anthropic-ai/claude-code-linux-x64@2.1.330",
     "@openai/codex@0.169.0",
+    "js-tiktoken@1.0.21",
 )
 
 
