@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from mesh import limits
+from mesh.core.bounds import BOUNDS, Bounds
 from mesh.core.changes import Change, PutInbox, Refuse
 from mesh.core.snapshot import RefusedRange, ShownLetter, StreamIn, StreamKey, Unread
 from mesh.model import MailboxKey, Verified, Why
@@ -41,8 +42,12 @@ class Inbox:
     """Watermarks and unread counts of one mailbox."""
 
     def __init__(
-        self, streams: Mapping[StreamKey, StreamIn], unread: Mapping[MailboxKey, Unread]
+        self,
+        streams: Mapping[StreamKey, StreamIn],
+        unread: Mapping[MailboxKey, Unread],
+        bounds: Bounds = BOUNDS,
     ) -> None:
+        self._bounds = bounds
         self._streams = dict(streams)
         self._lives = Counter(author for author, _ in streams)
         self._unread = dict(unread)
@@ -101,10 +106,10 @@ class Inbox:
                 is_new_stream
                 and self._lives[item.letter.author] >= limits.streams_in_per_author_max
             )
-            or of_author.letters >= limits.inbox_letters_per_author_max
-            or of_author.body_bytes + body_bytes > limits.inbox_bytes_per_author_max
-            or self._letters >= limits.inbox_letters_max
-            or self._bytes + body_bytes > limits.inbox_bytes_max
+            or of_author.letters >= self._bounds.inbox_letters_per_author
+            or of_author.body_bytes + body_bytes > self._bounds.inbox_bytes_per_author
+            or self._letters >= self._bounds.inbox_letters
+            or self._bytes + body_bytes > self._bounds.inbox_bytes
         )
 
     def _count(self, author: MailboxKey, letters: int, body_bytes: int) -> None:

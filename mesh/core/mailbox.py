@@ -3,6 +3,7 @@
 from collections import Counter
 
 from mesh import limits
+from mesh.core.bounds import BOUNDS, Bounds
 from mesh.core.inbox import Inbox
 from mesh.core.outbox import Outbox
 from mesh.core.snapshot import MailboxSnapshot, Pin, ShownLetter
@@ -13,7 +14,13 @@ class Mailbox:
     """State of one mailbox, built from its snapshot; times are on the core's clock."""
 
     def __init__(
-        self, snapshot: MailboxSnapshot, *, is_live: bool, profile: Profile, now: float
+        self,
+        snapshot: MailboxSnapshot,
+        *,
+        is_live: bool,
+        profile: Profile,
+        now: float,
+        bounds: Bounds = BOUNDS,
     ) -> None:
         self.key = snapshot.key
         self.name = snapshot.name
@@ -23,7 +30,7 @@ class Mailbox:
         self.pins: dict[str, Pin] = dict(snapshot.pins)
         self._names_pinned = Counter(pin.key for pin in self.pins.values())
         self.renamed_at = None if snapshot.renamed_s is None else now - snapshot.renamed_s
-        self.inbox = Inbox(snapshot.streams_in, snapshot.unread)
+        self.inbox = Inbox(snapshot.streams_in, snapshot.unread, bounds)
         self.outbox = Outbox(
             snapshot.key,
             snapshot.outbox,
@@ -31,6 +38,7 @@ class Mailbox:
             next_row=snapshot.next_row,
             first_sequence=snapshot.first_sequence,
             now=now,
+            bounds=bounds,
         )
         self._claim = snapshot.claim
         self._claimed_at = now

@@ -23,6 +23,7 @@ from mesh.core.agenda import (
     TransfersDue,
 )
 from mesh.core.backoff import Random
+from mesh.core.bounds import BOUNDS, Bounds
 from mesh.core.candidates import Candidates
 from mesh.core.changes import MarkShown
 from mesh.core.effects import Denied, Done, Effects, EffectsDraft
@@ -107,7 +108,9 @@ class Node:
         now: float = 0.0,
         may_dial: MayDial = lambda _: True,
         quota: FileQuota | None = None,
+        bounds: Bounds = BOUNDS,
     ) -> None:
+        self._bounds = bounds
         self._agenda: Agenda[Matter] = Agenda()
         self.roster = Roster(node=greeting.node, host=greeting.host)
         candidates = Candidates(curve=greeting.curve, agenda=self._agenda, random=random)
@@ -256,7 +259,13 @@ class Node:
     ) -> None:
         match event:
             case MailboxTaken(snapshot=snapshot):
-                mailbox = Mailbox(snapshot, is_live=event.is_live, profile=event.profile, now=now)
+                mailbox = Mailbox(
+                    snapshot,
+                    is_live=event.is_live,
+                    profile=event.profile,
+                    now=now,
+                    bounds=self._bounds,
+                )
                 self._post.mailboxes[snapshot.key] = mailbox
                 expiry = mailbox.outbox.next_expiry()
                 if expiry is not None:

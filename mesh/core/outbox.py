@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from mesh import limits
+from mesh.core.bounds import BOUNDS, Bounds
 from mesh.core.changes import BindOutbox, Change, MarkSent, ReserveSequences
 from mesh.core.effects import Transmission
 from mesh.core.snapshot import OutboxEntry
@@ -56,6 +57,7 @@ class Stream:
     paused_why: Why = Why.RECIPIENT_FULL
     gaps_ignored_until: float = 0.0
     ack_timeout_s: float = limits.ack_timeout_s
+    bounds: Bounds = BOUNDS
 
     def add(self, owed: Owed) -> None:
         """Append the newest letter of this stream."""
@@ -95,14 +97,14 @@ class Stream:
         """Move letters that fit the window from `unsent` to `inflight`, each with its previous."""
         batch: list[tuple[Owed, int]] = []
         previous = next(reversed(self.inflight)) if self.inflight else 0
-        while self.unsent and len(self.inflight) < limits.window_letters_max:
+        while self.unsent and len(self.inflight) < self.bounds.window_letters:
             owed = self.unsent[0]
             sequence = owed.letter.sequence
             if self.owed.get(sequence) is not owed:
                 self.unsent.popleft()
                 continue
             size = owed.letter.body_bytes
-            if self.inflight and self.inflight_bytes + size > limits.window_bytes_max:
+            if self.inflight and self.inflight_bytes + size > self.bounds.window_bytes:
                 break
             self.unsent.popleft()
             batch.append((owed, previous))
@@ -133,8 +135,10 @@ class Outbox:
         next_row: int,
         first_sequence: int,
         now: float,
+        bounds: Bounds = BOUNDS,
     ) -> None:
         self.mailbox = mailbox
+        self._bounds = bounds
         self._first_sequence = first_sequence
         self.next_row = next_row
         self.letters = 0
@@ -145,7 +149,7 @@ class Outbox:
         self._digests: Counter[bytes] = Counter()
         self._delivered: dict[tuple[MailboxKey, MessageId], int] = {}
         for recipient, sequence in next_sequences:
-            self.streams[recipient] = Stream(recipient, sequence, sequence - 1)
+            self.streams[recipient] = Stream(recipient, sequence, sequence - 1, bounds=bounds)
         ordered = sorted(entries, key=lambda e: (e.letter.sequence, e.row))
         for entry in ordered:
             expires_at = now + entry.remaining_s
@@ -166,8 +170,8 @@ class Outbox:
     def has_room(self, *, letters: int, body_bytes: int) -> bool:
         """Whether so much more may be accepted."""
         return (
-            self.letters + letters <= limits.outbox_letters_max
-            and self.body_bytes + body_bytes <= limits.outbox_bytes_max
+            self.letters + letters <= self._bounds.outbox_letters
+            and self.body_bytes + body_bytes <= self._bounds.outbox_bytes
         )
 
     def take_row(self) -> int:
@@ -193,9 +197,8 @@ class Outbox:
     def stream(self, recipient: MailboxKey) -> Stream:
         """Return the stream to `recipient`, a new one if there was none."""
         if recipient not in self.streams:
-            self.streams[recipient] = Stream(
-                recipient, self._first_sequence, self._first_sequence - 1
-            )
+            first = self._first_sequence
+            self.streams[recipient] = Stream(recipient, first, first - 1, bounds=self._bounds)
         return self.streams[recipient]
 
     def put(self, owed: Owed) -> None:

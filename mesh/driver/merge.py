@@ -6,12 +6,7 @@ from mesh import limits
 from mesh.core.changes import (
     BindOutbox,
     Change,
-    MarkShown,
-    MarkTold,
     PutOutbox,
-    PutPeer,
-    SettleOutbox,
-    SettleShown,
 )
 from mesh.core.effects import (
     Answer,
@@ -23,8 +18,9 @@ from mesh.core.effects import (
     Transmission,
 )
 from mesh.core.filework import FileTask
-from mesh.model import Incarnation, LinkId, MailboxKey, MessageId, State
-from mesh.packet import Ack, Noted, Packet, Verdict
+from mesh.core.patience import is_patient, is_repeatable
+from mesh.model import Incarnation, LinkId, MailboxKey, MessageId
+from mesh.packet import Ack, Packet
 from mesh.store.interface import StoredLetter
 
 _AckKey = tuple[LinkId, MailboxKey, MailboxKey, Incarnation]
@@ -80,17 +76,13 @@ class Merged:
         self.roster_changed = self.roster_changed or effects.roster_changed
 
     def can_be_put_off(self) -> bool:
-        """Whether nobody waits for what there is to write.
-
-        That are verdicts of others, which they repeat if we forget them, doors that will be met
-        again, and what a reader has seen: forgotten in a crash, it is shown once more.
-        """
+        """Whether nobody waits for what there is to write."""
         return (
             not self.answers
             and not self.arrivals
             and not self.transmissions_after
-            and all(_is_patient(packet) for _, _, packet in self.acks)
-            and all(_is_repeatable(c) for batch in self.changes.values() for c in batch)
+            and all(is_patient(packet) for _, _, packet in self.acks)
+            and all(is_repeatable(c) for batch in self.changes.values() for c in batch)
         )
 
     def hold_back(self) -> None:
@@ -129,24 +121,3 @@ class Merged:
             self.transmissions_after.append(transmission)
         else:
             self.transmissions.append(transmission)
-
-
-def _is_patient(packet: Packet) -> bool:
-    """Whether an answer to a peer may wait for the next commit: mail does not wait for it."""
-    match packet:
-        case Noted():
-            return True
-        case Ack():
-            return all(item.verdict is Verdict.SHOWN for item in packet.items)
-        case _:
-            return False
-
-
-def _is_repeatable(change: Change) -> bool:
-    match change:
-        case SettleOutbox(state=state):
-            return state is not State.EXPIRED
-        case SettleShown() | MarkShown() | MarkTold() | PutPeer():
-            return True
-        case _:
-            return False
