@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from mesh import limits
 from mesh.core.agenda import Agenda, DialDue, DialsDue, HandshakeDue, Matter
-from mesh.core.backoff import Random, dial_delay_s, jittered
+from mesh.core.backoff import Random, dial_pause_s, in_turn_s, jittered, rejected_pause_s
 from mesh.core.effects import Dial, EffectsDraft
 from mesh.core.events import LocalNodes, Loss, Sighted, Source
 from mesh.model import CurveKey, LinkId, NodeId
@@ -50,7 +50,7 @@ class Candidates:
         self._next_link = 1
         self._all: dict[bytes, Candidate] = {}
         self._by_link: dict[LinkId, Candidate] = {}
-        self._failing: set[bytes] = set()
+        self._pauses_s: dict[bytes, float] = {}
         self._waiting: dict[bytes, None] = {}
 
     def __len__(self) -> int:
@@ -142,7 +142,7 @@ class Candidates:
         candidate.was_met = True
         candidate.failures = 0
         candidate.failing_since = None
-        self._failing.discard(candidate.id)
+        self._pauses_s.pop(candidate.id, None)
         candidate.was_rejected = False
         candidate.next_endpoint = 0
         candidate.is_linked = True
@@ -218,19 +218,16 @@ class Candidates:
         candidate.failures += 1
         if candidate.failing_since is None:
             candidate.failing_since = now
-        self._failing.add(candidate.id)
         failing_s = now - candidate.failing_since
         if failing_s > _patience_s(candidate):
             self._forget(candidate)
             return
         if candidate.was_rejected:
-            failing_s = limits.peer_forget_s
-        delay_s = dial_delay_s(
-            candidate.failures,
-            failing_s=failing_s,
-            failing=len(self._failing),
-            random=self._random,
-        )
+            pause_s = rejected_pause_s(candidate.failures)
+        else:
+            pause_s = dial_pause_s(candidate.failures, failing_s=failing_s)
+        self._pauses_s[candidate.id] = pause_s
+        delay_s = in_turn_s(pause_s, self._pauses_s.values(), self._random)
         self._agenda.set(DialDue(candidate.id), now + delay_s)
 
     def _first_delay_s(self, event: Sighted) -> float:
@@ -254,14 +251,14 @@ class Candidates:
         if candidate.attempts:
             return
         del self._all[candidate.id]
-        self._failing.discard(candidate.id)
+        self._pauses_s.pop(candidate.id, None)
         self._waiting.pop(candidate.id, None)
         self._agenda.drop(DialDue(candidate.id))
 
     def _has_room(self, source: Source, now: float) -> bool:
         """Whether one more fits; hints have a share of their own and drive out only each other."""
-        hinted = [c for c in self._all.values() if c.source in HINTS]
         if source in HINTS:
+            hinted = [c for c in self._all.values() if c.source in HINTS]
             if len(hinted) < limits.hinted_candidates_max and len(self._all) < limits.peers_max:
                 return True
             return self._make_room(hinted, now)
