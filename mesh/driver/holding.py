@@ -202,6 +202,9 @@ class Holding:
             self._foreign.add(name)
             _log.warning("cannot tend %s: %s", name, exc)
             return
+        except OSError as exc:  # No descriptor is left, perhaps: later there may be one.
+            _log.warning("cannot tend %s for now: %s", name, exc)
+            return
         if held is not None and self._is_ending:
             await self._stores.run(lambda: _close(held))
         elif held is not None:

@@ -145,9 +145,9 @@ def is_dialable(host: str, *, is_loopback_allowed: bool) -> bool:
 
 
 def is_on_loopback(endpoints: Iterable[str]) -> bool:
-    """Tell whether a node that listens at `endpoints` is met on the loopback."""
+    """Tell whether a node that listens at `endpoints` is met on the loopback and nowhere else."""
     hosts = [found[0] for found in map(split_tcp_endpoint, endpoints) if found is not None]
-    return any(ipaddress.ip_address(host).is_loopback for host in hosts)
+    return bool(hosts) and all(ipaddress.ip_address(host).is_loopback for host in hosts)
 
 
 def told_by_member(endpoint: str, *, is_loopback_allowed: bool) -> bool:

@@ -77,6 +77,7 @@ class Listener:
         links: LinkTable["Inbound"],
         notify: Callable[["Listener"], None],
         note_refusal: Callable[[str], None],
+        note_accepted: Callable[[int], None],
         drops: Counter[str],
         gauge: Gauge,
     ) -> None:
@@ -85,6 +86,7 @@ class Listener:
         self._links = links
         self._notify = notify
         self._note_refusal = note_refusal
+        self._note_accepted = note_accepted
         self._drops = drops
         self._gauge = gauge
         self._by_routing_id: dict[bytes, Inbound] = {}
@@ -223,6 +225,7 @@ class Listener:
     def _on_event(self, event: int, value: int) -> None:
         if event == zmq.EVENT_ACCEPTED:
             self._gauge.add(self, value, self._is_behind)
+            self._note_accepted(value)
             self._note_address(value)
         elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             # The event names no descriptor; the one that follows does.

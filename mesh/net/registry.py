@@ -57,7 +57,11 @@ def lock_path(run: Path, node: NodeId) -> Path:
 
 
 def live_nodes(run: Path, is_held: Callable[[Path], bool]) -> list[LocalNode]:
-    """Return all live nodes of any mesh that published in `run`, oldest first."""
+    """Return all live nodes of any mesh that published in `run`, oldest first.
+
+    Raises:
+        OSError: the directory or a file in it cannot be read.
+    """
     found = [
         entry
         for path in _published(run)
@@ -89,6 +93,8 @@ class Registry:
         self._stamps: dict[NodeId, tuple[int, int]] = {}
         self._dir_stamp = 0
         self._is_first = True
+        self._trouble: OSError | None = None
+        self._is_blind = False
         self._wake = asyncio.Event()
         self._wake.set()
 
@@ -160,22 +166,20 @@ class Registry:
         That the directory has changed is news by itself: a node may have come and gone meanwhile.
         """
         before = set(self._known)
-        is_changed = False
         newcomers: list[News] = []
-        try:
-            stamp = self._run.stat().st_mtime_ns
-            # A file system counts time in steps: a directory that has just changed may do so again.
-            is_fresh = time.time() - stamp / 1e9 < FRESH_S
-            if is_asked or is_fresh or stamp != self._dir_stamp:
-                newcomers = self._read_changed()
-            is_changed = stamp != self._dir_stamp
-            self._dir_stamp = stamp
-        except OSError as error:
-            _log.warning("Cannot read %s: %s.", self._run, error)
+        self._trouble = None
+        stamp = self._stamp()
+        # A file system counts time in steps: a directory that has just changed may do so again.
+        is_fresh = time.time() - stamp / 1e9 < FRESH_S
+        if is_asked or is_fresh or stamp != self._dir_stamp:
+            newcomers = self._read_changed()
         for node in tuple(self._stamps):
             if not self._is_alive(node):
                 del self._stamps[node]
                 self._known.pop(node, None)
+        is_changed = stamp != self._dir_stamp
+        self._dir_stamp = 0 if self._trouble else stamp
+        self._warn()
         newcomers = [s for s in newcomers if isinstance(s, Sighted) and s.node in self._known]
         if before != set(self._known) or is_changed or self._is_first:
             if self._is_first:
@@ -184,10 +188,30 @@ class Registry:
             return [*newcomers, LocalNodes((self._own.node, *self._known))]
         return newcomers
 
+    def _stamp(self) -> int:
+        """Return when the directory has changed last."""
+        try:
+            return self._run.stat().st_mtime_ns
+        except OSError as error:
+            self._trouble = error
+            return 0
+
+    def _warn(self) -> None:
+        """Say once that the directory cannot be read, and again when it could be in between."""
+        if self._trouble is not None:
+            level = logging.DEBUG if self._is_blind else logging.WARNING
+            _log.log(level, "Cannot read %s: %s.", self._run, self._trouble)
+        self._is_blind = self._trouble is not None
+
     def _read_changed(self) -> list[News]:
         """Read the files that are new or rewritten; newcomers and movers are sighted."""
         sighted: list[News] = []
-        for path in _published(self._run):
+        try:
+            paths = _published(self._run)
+        except OSError as error:
+            self._trouble = error
+            return []
+        for path in paths:
             node = NodeId(bytes.fromhex(path.stem))
             if node == self._own.node:
                 continue
@@ -198,8 +222,12 @@ class Registry:
             stamp = (status.st_mtime_ns, status.st_ino)
             if self._stamps.get(node) == stamp:
                 continue
+            try:
+                entry = _read(path)
+            except OSError as error:
+                self._trouble = error
+                continue
             self._stamps[node] = stamp
-            entry = _read(path)
             if entry is None or entry.mesh != self._own.mesh:
                 self._known.pop(node, None)
                 continue
@@ -215,10 +243,17 @@ class Registry:
         return Sighted(Source.REGISTRY, entry.curve, entry.endpoints, entry.node, is_older)
 
     def _is_alive(self, node: NodeId) -> bool:
-        """Probe a lock; the files of the dead are removed, the lock last."""
+        """Probe a lock; the files of the dead are removed, the lock last.
+
+        Who cannot be asked after (no descriptor is left) counts as alive.
+        """
         lock = lock_path(self._run, node)
-        if self._is_held(lock):
-            return self._path(node).exists()
+        try:
+            if self._is_held(lock):
+                return self._path(node).exists()
+        except OSError as error:
+            self._trouble = error
+            return True
         for suffix in (".json", ".sock", ".ctl", ".lock"):
             _remove(lock.with_suffix(suffix))
         return False
@@ -244,7 +279,11 @@ def _remove_orphans(run: Path, own: NodeId, is_held: Callable[[Path], bool]) -> 
 
 
 def _read(path: Path) -> LocalNode | None:
-    """Return what a file says, or None if it is no proper file of a node."""
+    """Return what a file says, or None if it is no proper file of a node.
+
+    Raises:
+        OSError: it cannot be read now.
+    """
     try:
         with path.open("rb") as file:
             fields = json.loads(file.read(limits.run_file_bytes_max))
@@ -262,7 +301,7 @@ def _read(path: Path) -> LocalNode | None:
             control=str(fields["control"]),
             token=str(fields["token"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

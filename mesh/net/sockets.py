@@ -29,6 +29,8 @@ Socket = zmq.Socket[bytes]
 NOBLOCK: Final = int(zmq.NOBLOCK)
 ZAP_DOMAIN: Final = b"mesh"
 FILES_WANTED: Final = 8192
+FILES_PER_LINK: Final = 4
+DIALLED_MIN: Final = 8
 SOCKETS_MAX: Final = 4096
 HANDSHAKE_MS: Final = 5000
 HEARTBEAT_MS: Final = 10_000
@@ -63,15 +65,28 @@ def new_context() -> Context:
     return context
 
 
-def raise_file_limit() -> None:
-    """Raise the soft limit of open files as far as this node can need and the system allows."""
+def raise_file_limit() -> int:
+    """Raise the soft limit of open files as far as this node can need and the system allows.
+
+    Returns the limit that holds now.
+    """
     if resource is None:
-        return
+        return FILES_WANTED
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return FILES_WANTED if soft == resource.RLIM_INFINITY else soft
+
+
+def dialled_max(files_max: int) -> int:
+    """Return how many links may be dialled, so that half of the files are left for all else.
+
+    That is links that others open, databases, and what the program around this node does.
+    """
+    return min(limits.links_max, max(DIALLED_MIN, files_max // 2 // FILES_PER_LINK))
 
 
 def public_key(secret: bytes) -> bytes:

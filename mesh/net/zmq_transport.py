@@ -40,10 +40,19 @@ from mesh.net.interface import TransportEvent
 from mesh.net.links import LinkTable
 from mesh.net.listener import ROUTING_ID_BYTES, Inbound, Listener
 from mesh.net.self_test import refuse_strangers
-from mesh.net.sockets import Context, Watch, new_context, public_key, raise_file_limit
+from mesh.net.sockets import (
+    Context,
+    Watch,
+    dialled_max,
+    new_context,
+    public_key,
+    raise_file_limit,
+)
 from mesh.net.zap import Gate
 
 IPC_PATH_CHARS_MAX: Final = 100
+IPC_FILES_MIN: Final = 1024
+FILES_SPARE: Final = 512
 ADDRESSES_AGE_S_MAX: Final = 5.0
 GATHER_ROUNDS_MAX: Final = 8
 _log = logging.getLogger(__name__)
@@ -100,6 +109,7 @@ class ZmqTransport:
         self._published: tuple[str, ...] = ()
         self._published_at = -ADDRESSES_AGE_S_MAX
         self._dialled: dict[LinkId, Dialled] = {}
+        self._files_max = 0
         self._inbound: LinkTable[Inbound] = LinkTable()
         self._ready: dict[Dialled | Listener, None] = {}
         self._kept = Batch()
@@ -137,7 +147,10 @@ class ZmqTransport:
     def find_endpoints(self) -> None:
         """Look up at once where the main socket listens: the addresses may have changed."""
         self._published_at = self._started.watch.loop.time()
-        self._published = self._find_endpoints()
+        try:
+            self._published = self._find_endpoints()
+        except OSError as error:  # No descriptor is left: what was true a moment ago will do.
+            _log.debug("Cannot read the addresses of this machine: %s.", error)
 
     @property
     def door_port(self) -> int:
@@ -192,7 +205,7 @@ class ZmqTransport:
         assert link > 0
         assert link not in self._dialled
         running = self._started
-        if not is_endpoint(endpoint) or len(self._dialled) >= limits.links_max:
+        if not is_endpoint(endpoint) or len(self._dialled) >= dialled_max(self._files_max):
             self._lose(link, endpoint)
             return
         secret, public = self._keys.clients[0]
@@ -244,7 +257,7 @@ class ZmqTransport:
                 await self._wake.wait()
 
     async def __aenter__(self) -> Self:
-        raise_file_limit()
+        self._files_max = raise_file_limit()
         with contextlib.ExitStack() as undo:
             context = new_context()
             undo.callback(context.destroy, linger=0)
@@ -307,6 +320,7 @@ class ZmqTransport:
             links=self._inbound,
             notify=self._note_ready,
             note_refusal=gate.note_refusal,
+            note_accepted=self._note_accepted,
             drops=self.drops,
             gauge=gauge,
         )
@@ -323,10 +337,24 @@ class ZmqTransport:
                 port = main.bind(host, None)
             self._bound.append((host, port))
         path = self._ipc_path
-        if path is not None and zmq.has("ipc") and _is_private_place(path):
+        if self._files_max < IPC_FILES_MIN:
+            _log.info("No local socket: only %s files may be open.", self._files_max)
+        elif path is not None and zmq.has("ipc") and _is_private_place(path):
             self._ipc_endpoint = f"ipc://{path}"
             main.socket.bind(self._ipc_endpoint)
             path.chmod(0o600)
+
+    def _note_accepted(self, descriptor: int) -> None:
+        """Give the local socket up before descriptors run out.
+
+        libzmq ends the process when it has none left to accept a local peer with; for TCP it waits.
+        Descriptors are given out from the lowest free number on, so a high one tells.
+        """
+        if self._ipc_endpoint and descriptor > self._files_max - FILES_SPARE:
+            _log.warning("Too many are knocking: the local socket is closed, TCP stays open.")
+            self._started.main.socket.unbind(self._ipc_endpoint)
+            self._ipc_endpoint = ""
+            self.find_endpoints()
 
     def _find_endpoints(self) -> tuple[str, ...]:
         found = [self._ipc_endpoint] if self._ipc_endpoint else []

@@ -158,3 +158,20 @@ async def test_the_periodic_scan_finds_newcomers_without_being_asked():
             await watch(a)
             async with b:
                 assert sighted(node(2), is_older=False) in await watch(a)
+
+
+async def test_a_node_that_cannot_open_another_file_blames_nobody_and_looks_again():
+    with private_directory() as run, alive(run, node(1)), alive(run, node(2)) as b:
+        trouble = OSError(24, "Too many open files")
+
+        def refusing(path):
+            if trouble is not None:
+                raise trouble
+            return is_held(path)
+
+        a = Registry(run, own=node(1), is_held=refusing, interval_s=0.02)
+        async with a, b:
+            nodes = LocalNodes((node(1).node, node(2).node))
+            assert await watch(a) == [sighted(node(2), is_older=False), nodes]
+            trouble = None
+        assert await watch(a) == [LocalNodes((node(1).node,))]

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import mesh
+from mesh.core.events import Sighted, Source
+from mesh.model import CurveKey
 
 POLL_S = 0.02
 LINE_BYTES_MAX = 64 * 1024 * 1024
@@ -134,6 +136,13 @@ class Worker:
 
     async def op_trust(self, name: str, fingerprint: str) -> None:
         await self._agent.trust(name, fingerprint)
+
+    async def op_sight_dead(self, count: int) -> None:
+        """Let discovery see nodes where nobody listens."""
+        for number in range(count):
+            endpoint = f"tcp://127.8.{number // 200}.{number % 200 + 1}:{30_000 + number}"
+            sighted = Sighted(Source.MDNS, CurveKey(os.urandom(32)), (endpoint,))
+            self._agent._node.post(sighted)
 
     async def op_fork(self) -> int:
         """Leave a forked child behind that outlives this process; return its pid."""
