@@ -7,21 +7,7 @@ cause; a failed assertion means that the driver or the core itself is wrong.
 from typing import assert_never
 
 from mesh import limits
-from mesh.core.agenda import (
-    Agenda,
-    AwayDue,
-    DialDue,
-    DialsDue,
-    ExchangeDue,
-    ExpiryDue,
-    HandshakeDue,
-    LinkMatter,
-    Matter,
-    ProbeDue,
-    StreamDue,
-    SweepDue,
-    TransfersDue,
-)
+from mesh.core.agenda import Agenda, ExpiryDue, Matter, StreamDue, TransfersDue
 from mesh.core.backoff import Random
 from mesh.core.bounds import BOUNDS, Bounds
 from mesh.core.candidates import Candidates
@@ -58,6 +44,7 @@ from mesh.core.filework import (
     SweepFiles,
 )
 from mesh.core.hints import Hints, MayDial
+from mesh.core.link_rounds import LinkRounds
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
 from mesh.core.offers import Offers
@@ -146,8 +133,7 @@ class Node:
             origins=origins,
             quota=quota or FileQuota(),
         )
-        self._agenda.set(SweepDue(), now + limits.sweep_interval_s)
-        self._agenda.set(ExchangeDue(), now + limits.peer_exchange_interval_s)
+        self._rounds = LinkRounds(self._links, candidates, self._agenda, now)
 
     @property
     def mailboxes(self) -> dict[MailboxKey, Mailbox]:
@@ -387,31 +373,7 @@ class Node:
                     self._fetches.due(now, out)
                     self._offers.due(now, out)
                 case _:
-                    self._changed(self._link_due(matter, now, out), now, out)
-
-    def _link_due(self, matter: LinkMatter, now: float, out: EffectsDraft) -> list[MailboxKey]:
-        changed: list[MailboxKey] = []
-        match matter:
-            case DialDue():
-                self._links.dial_due(matter.candidate, now, out)
-            case DialsDue():
-                for candidate in self._candidates.take_waiting(now):
-                    self._links.dial_due(candidate, now, out)
-            case HandshakeDue():
-                changed = self._links.handshake_due(matter.link, now, out)
-            case ProbeDue():
-                changed = self._links.probe_due(matter.link, now, out)
-            case AwayDue():
-                changed = self._links.away_due(matter.node, now, out)
-            case SweepDue():
-                changed = self._links.sweep(now, out)
-                self._agenda.set(matter, now + limits.sweep_interval_s)
-            case ExchangeDue():
-                self._links.exchange(out)
-                self._agenda.set(matter, now + limits.peer_exchange_interval_s)
-            case _:
-                assert_never(matter)
-        return changed
+                    self._changed(self._rounds.due(matter, now, out), now, out)
 
     def _changed(self, keys: list[MailboxKey], now: float, out: EffectsDraft) -> None:
         if keys:

@@ -12,7 +12,6 @@ anything arrives.
 import asyncio
 import contextlib
 import logging
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +28,6 @@ from mesh.model import CurveKey, LinkId
 from mesh.net.addresses import (
     LOOPBACK,
     WILDCARDS,
-    local_addresses,
-    published_hosts,
     tcp_endpoint,
 )
 from mesh.net.batch import Batch
@@ -39,6 +36,7 @@ from mesh.net.gauge import Gauge
 from mesh.net.interface import TransportEvent
 from mesh.net.links import LinkTable
 from mesh.net.listener import ROUTING_ID_BYTES, Inbound, Listener
+from mesh.net.places import Places
 from mesh.net.self_test import refuse_strangers
 from mesh.net.sockets import (
     Context,
@@ -50,9 +48,6 @@ from mesh.net.sockets import (
 )
 from mesh.net.zap import Gate
 
-IPC_PATH_CHARS_MAX: Final = 100
-IPC_FILES_MIN: Final = 1024
-FILES_SPARE: Final = 512
 ADDRESSES_AGE_S_MAX: Final = 5.0
 GATHER_ROUNDS_MAX: Final = 8
 _log = logging.getLogger(__name__)
@@ -80,6 +75,7 @@ class _Running:
     gate: Gate
     gauge: Gauge
     main: Listener
+    places: Places
     door: Listener | None = None
 
 
@@ -103,13 +99,11 @@ class ZmqTransport:
         self._curve = CurveKey(public_key(keys.server_secret))
         self._door_curve = CurveKey(public_key(keys.door_secret))
         self._running: _Running | None = None
-        self._bound: list[tuple[str, int]] = []
-        self._ipc_endpoint = ""
         self._door_port = 0
         self._published: tuple[str, ...] = ()
         self._published_at = -ADDRESSES_AGE_S_MAX
         self._dialled: dict[LinkId, Dialled] = {}
-        self._files_max = 0
+        self._dialled_max = 0
         self._inbound: LinkTable[Inbound] = LinkTable()
         self._ready: dict[Dialled | Listener, None] = {}
         self._kept = Batch()
@@ -129,12 +123,12 @@ class ZmqTransport:
     @property
     def port(self) -> int:
         """The TCP port of the main socket (of its first address)."""
-        return self._bound[0][1]
+        return self._started.places.bound[0][1]
 
     @property
     def is_loopback_only(self) -> bool:
         """Whether no other machine can reach the main socket."""
-        return all(host in {LOOPBACK, "::1"} for host, _ in self._bound)
+        return all(host in {LOOPBACK, "::1"} for host, _ in self._started.places.bound)
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -148,7 +142,7 @@ class ZmqTransport:
         """Look up at once where the main socket listens: the addresses may have changed."""
         self._published_at = self._started.watch.loop.time()
         try:
-            self._published = self._find_endpoints()
+            self._published = self._started.places.find()
         except OSError as error:  # No descriptor is left: what was true a moment ago will do.
             _log.debug("Cannot read the addresses of this machine: %s.", error)
 
@@ -205,7 +199,7 @@ class ZmqTransport:
         assert link > 0
         assert link not in self._dialled
         running = self._started
-        if not is_endpoint(endpoint) or len(self._dialled) >= dialled_max(self._files_max):
+        if not is_endpoint(endpoint) or len(self._dialled) >= self._dialled_max:
             self._lose(link, endpoint)
             return
         secret, public = self._keys.clients[0]
@@ -257,7 +251,8 @@ class ZmqTransport:
                 await self._wake.wait()
 
     async def __aenter__(self) -> Self:
-        self._files_max = raise_file_limit()
+        files_max = raise_file_limit()
+        self._dialled_max = dialled_max(files_max)
         with contextlib.ExitStack() as undo:
             context = new_context()
             undo.callback(context.destroy, linger=0)
@@ -268,13 +263,14 @@ class ZmqTransport:
             undo.callback(gauge.close)
             main = self._new_listener(context, watch, gate, gauge, self._keys.server_secret)
             undo.callback(main.close)
-            self._bind(main)
-            host = LOOPBACK if self._bound[0][0] in WILDCARDS else self._bound[0][0]
-            endpoint = tcp_endpoint(host, self.port)
+            places = Places(self._hosts, self._ipc_path, files_max=files_max)
+            places.bind(main)
+            host, port = places.bound[0]
+            endpoint = tcp_endpoint(LOOPBACK if host in WILDCARDS else host, port)
             await refuse_strangers(
                 context, watch, gate, endpoint=endpoint, server=self._curve, random=self._random
             )
-            self._running = _Running(context, watch, gate, gauge, main)
+            self._running = _Running(context, watch, gate, gauge, main, places)
             undo.pop_all()
         return self
 
@@ -293,8 +289,7 @@ class ZmqTransport:
         running.gauge.close()
         running.watch.close()
         running.context.destroy(linger=0)
-        if self._ipc_endpoint and self._ipc_path is not None:
-            self._ipc_path.unlink(missing_ok=True)
+        running.places.close()
         self._running = None
 
     @property
@@ -325,46 +320,12 @@ class ZmqTransport:
             gauge=gauge,
         )
 
-    def _bind(self, main: Listener) -> None:
-        """Listen on a free TCP port of each address, the same one where possible, and on ipc."""
-        port: int | None = None
-        for host in self._hosts:
-            try:
-                port = main.bind(host, port)
-            except TransportError:
-                if port is None:
-                    raise
-                port = main.bind(host, None)
-            self._bound.append((host, port))
-        path = self._ipc_path
-        if self._files_max < IPC_FILES_MIN:
-            _log.info("No local socket: only %s files may be open.", self._files_max)
-        elif path is not None and zmq.has("ipc") and _is_private_place(path):
-            self._ipc_endpoint = f"ipc://{path}"
-            main.socket.bind(self._ipc_endpoint)
-            path.chmod(0o600)
-
     def _note_accepted(self, descriptor: int) -> None:
-        """Give the local socket up before descriptors run out.
-
-        libzmq ends the process when it has none left to accept a local peer with; for TCP it waits.
-        Descriptors are given out from the lowest free number on, so a high one tells.
-        """
-        if self._ipc_endpoint and descriptor > self._files_max - FILES_SPARE:
+        running = self._running
+        if running is not None and running.places.is_too_full(descriptor):
             _log.warning("Too many are knocking: the local socket is closed, TCP stays open.")
-            self._started.main.socket.unbind(self._ipc_endpoint)
-            self._ipc_endpoint = ""
+            running.places.leave_ipc(running.main)
             self.find_endpoints()
-
-    def _find_endpoints(self) -> tuple[str, ...]:
-        found = [self._ipc_endpoint] if self._ipc_endpoint else []
-        for host, port in self._bound:
-            hosts = published_hosts(local_addresses()) if host in WILDCARDS else (host,)
-            usable = [h for h in hosts if host != "0.0.0.0" or ":" not in h]  # noqa: S104
-            found += [tcp_endpoint(h, port) for h in usable]
-            if host in WILDCARDS and not self._ipc_endpoint:
-                found.append(tcp_endpoint(LOOPBACK, port))
-        return tuple(dict.fromkeys(found))[: limits.endpoints_per_node_max]
 
     def _gather(self) -> list[TransportEvent]:
         batch, self._kept = self._kept, Batch()
@@ -391,18 +352,3 @@ class ZmqTransport:
     def _new_routing_id(self) -> bytes:
         """Random, and never with the leading zero that marks ids which ZeroMQ makes up itself."""
         return b"m" + self._random(ROUTING_ID_BYTES - 1)
-
-
-def _is_private_place(path: Path) -> bool:
-    """Tell whether a socket may lie at `path`: short enough, in a directory only we can enter.
-
-    libzmq would take over whatever lies there and anybody could connect.
-    """
-    if len(str(path).encode()) > IPC_PATH_CHARS_MAX:
-        _log.warning("No local socket: its path is longer than %s bytes.", IPC_PATH_CHARS_MAX)
-        return False
-    place = path.parent.lstat()
-    is_private = stat.S_ISDIR(place.st_mode) and not place.st_mode & 0o077
-    if not is_private:
-        _log.warning("No local socket: others can enter %s.", path.parent)
-    return is_private
