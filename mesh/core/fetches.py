@@ -77,6 +77,8 @@ class Fetches:
         if fetch is None:
             out.files.append(LeaveFile(event.fetch))
             return
+        if fetch.is_started:  # Asked twice, as its mailbox was opened anew in between.
+            return
         if event.is_whole:
             self._end(fetch, Why.NONE, now, out)
             return

@@ -434,6 +434,21 @@ def test_released_mailbox_forgets_what_was_coming(world):
     assert world.step(bob, found()).files == (LeaveFile(KEY),)
 
 
+def test_disk_that_was_asked_twice_does_not_make_a_fetch_start_over(world):
+    """A mailbox that was opened anew is offered the file again while its disk still looks."""
+    bob = world.parties["bob"]
+    share(world)
+    (link,) = world.links(bob)
+    world.step(bob, PacketReceived(link, Offer(ALICE, BOB, FILE)))
+    assert world.step(bob, found()).packets
+    world.step(bob, PacketReceived(link, Chunk(ALICE, BOB, DIGEST, 0, bytes(CHUNK))))
+    assert world.step(bob, found()).packets == ()
+    chunk = Chunk(ALICE, BOB, DIGEST, CHUNK, bytes(CHUNK))
+    assert world.step(bob, PacketReceived(link, chunk)).files == (
+        KeepChunk(KEY, CHUNK, bytes(CHUNK)),
+    )
+
+
 def test_have_for_somebody_elses_letter_binds_nothing(world):
     alice = world.parties["alice"]
     (link,) = world.links(alice)

@@ -18,9 +18,9 @@ WAIT_S = 30.0
 
 
 @asynccontextmanager
-async def worker(role: str, place: Path, path: str = "-"):
+async def worker(role: str, place: Path, way: str, path: str = "-"):
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.driver.transfer_worker", role, str(place), path),
+        *(sys.executable, "-m", "tests.driver.transfer_worker", role, str(place), way, path),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=REPOSITORY,
@@ -65,7 +65,7 @@ async def grows(place: Path, beyond: int) -> None:
             await asyncio.sleep(0.002)
 
 
-async def torture(place: Path, *, size: int, kills: int, seed: int) -> int:
+async def torture(place: Path, way: str, *, size: int, kills: int, seed: int) -> int:
     """Kill one side or the other at random points; return how often it was mid-way."""
     draw = random.Random(seed)
     path = place / "shared" / "big.bin"
@@ -73,12 +73,13 @@ async def torture(place: Path, *, size: int, kills: int, seed: int) -> int:
     path.write_bytes(os.urandom(size))
     killed = 0
     reached = 0
-    async with worker("send", place, str(path)) as sender:
+    async with worker("send", place, way, str(path)) as sender:
         await hear(sender, "accepted")
     for _ in range(kills):
         async with AsyncExitStack() as stack:
             both = [
-                await stack.enter_async_context(worker(role, place)) for role in ("send", "receive")
+                await stack.enter_async_context(worker(role, place, way))
+                for role in ("send", "receive")
             ]
             await grows(place, reached)
             await asyncio.sleep(draw.uniform(0, 0.08))
@@ -89,7 +90,7 @@ async def torture(place: Path, *, size: int, kills: int, seed: int) -> int:
             await victim.wait()
             assert is_whole(place) or journalled(place) > reached, "it began anew"
             reached = journalled(place)
-    async with worker("send", place), worker("receive", place) as receiver:
+    async with worker("send", place, way), worker("receive", place, way) as receiver:
         kept = Path((await hear(receiver, "message"))["path"])
         expected = hashlib.blake2b(path.read_bytes()).digest()
         assert hashlib.blake2b(kept.read_bytes()).digest() == expected
@@ -99,10 +100,12 @@ async def torture(place: Path, *, size: int, kills: int, seed: int) -> int:
 
 async def test_transfer_goes_on_after_either_side_was_killed(tmp_path):
     async with asyncio.timeout(60):
-        assert await torture(tmp_path, size=48 * limits.MIB, kills=2, seed=7) == 2
+        assert await torture(tmp_path, "link", size=64 * limits.MIB, kills=2, seed=7) == 2
 
 
 @pytest.mark.long
-async def test_transfer_survives_many_kills_at_random_points(tmp_path):
+@pytest.mark.parametrize(("way", "kills", "killed_min"), [("link", 16, 10), ("near", 16, 6)])
+async def test_transfer_survives_many_kills_at_random_points(tmp_path, way, kills, killed_min):
     async with asyncio.timeout(300):
-        assert await torture(tmp_path, size=512 * limits.MIB, kills=14, seed=11) >= 10
+        size = 512 * limits.MIB
+        assert await torture(tmp_path, way, size=size, kills=kills, seed=11) >= killed_min

@@ -1,9 +1,10 @@
 """One agent as a process that tests may kill: shares a file or waits for one.
 
-    python -m tests.driver.transfer_worker send PLACE PATH     (PATH `-`: only go on)
-    python -m tests.driver.transfer_worker receive PLACE -
+    python -m tests.driver.transfer_worker send PLACE WAY PATH     (PATH `-`: only go on)
+    python -m tests.driver.transfer_worker receive PLACE WAY -
 
-The receiver prints the path of the file it got. Both stay until they are killed or stdin ends.
+WAY is `near`, or `link` to behave as if the other one ran on another machine. The receiver prints
+the path of the file it got. Both stay until they are killed or stdin ends.
 """
 
 import asyncio
@@ -12,9 +13,12 @@ import sys
 from pathlib import Path
 
 import mesh
+from mesh.sharing import near
 
 
-async def main(role: str, place: Path, path: str) -> None:
+async def main(role: str, place: Path, way: str, path: str) -> None:
+    if way == "link":
+        near.own_machine_key = lambda: None
     config = mesh.Config(home=place / "host", port=0, mdns=False, share_roots=(place / "shared",))
     async with mesh.join("alice" if role == "send" else "bob", config) as agent:
         print(json.dumps({"event": "ready"}), flush=True)
@@ -33,4 +37,4 @@ async def read(agent: mesh.Agent) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))
