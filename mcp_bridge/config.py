@@ -58,10 +58,11 @@ def wake(push: Push, *, is_hooked: bool) -> str:
             return "hook" if is_hooked else "poll"
 
 
-def profile(*, client: str, summary: str, wake: str) -> mesh.Profile:
+def profile(*, client: str, summary: str, place: str, wake: str) -> mesh.Profile:
     """Return what others see of this session; `client` is the name its MCP client gave itself."""
     return mesh.Profile(
         client=client[: limits.profile_chars_max],
-        summary=summary[: limits.summary_chars_max],
+        summary=(summary or place)[: limits.summary_chars_max],
         wake=wake,
+        place=place[: limits.profile_chars_max],
     )

@@ -226,7 +226,9 @@ class Keeper:
             session.agent.describe(replace(self._profile(), host=host))
 
     def _profile(self) -> mesh.Profile:
-        return profile(client=self.client, summary=self._summary or self._place, wake=self._wake)
+        return profile(
+            client=self.client, summary=self._summary, place=self._place, wake=self._wake
+        )
 
     @property
     def _wake(self) -> str:

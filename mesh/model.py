@@ -160,12 +160,16 @@ class Alias:
 
 @value
 class Profile:
-    """What an agent tells the others about itself; display only."""
+    """What an agent tells the others about itself; display only.
+
+    `wake` is what mail does to it, `place` the name of its directory and the branch there.
+    """
 
     client: str = ""
     summary: str = ""
     wake: str = ""
     host: str = ""
+    place: str = ""
 
 
 @value

@@ -23,7 +23,16 @@ _ESCAPES: Final = re.compile(
     re.DOTALL,
 )
 _INDENT: Final = "    "
-_ROSTER_HEADINGS: Final = ("NAME", "STATE", "VERIFIED", "HOST", "CLIENT", "FINGERPRINT", "SUMMARY")
+_ROSTER_HEADINGS: Final = (
+    "NAME",
+    "STATE",
+    "VERIFIED",
+    "HOST",
+    "CLIENT",
+    "WAKE",
+    "FINGERPRINT",
+    "SUMMARY",
+)
 
 
 def sanitise(text: str) -> str:
@@ -149,8 +158,10 @@ def roster_text(entries: Iterable[RosterEntry]) -> str:
     rows: list[tuple[str, ...]] = [_ROSTER_HEADINGS]
     for entry in entries:
         name = f"{entry.address} (you)" if entry.you else entry.address
-        facts = (name, entry.state, entry.verified, entry.host, entry.client)
-        rows.append((*map(one_line, facts), entry.fingerprint[:12], one_line(entry.summary)))
+        facts = (name, entry.state, entry.verified, entry.host, entry.client, entry.wake)
+        about = [text for text in (entry.summary, entry.place) if text]
+        summary = ", in ".join(dict.fromkeys(about))
+        rows.append((*map(one_line, facts), entry.fingerprint[:12], one_line(summary)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

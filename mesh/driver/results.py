@@ -83,6 +83,7 @@ class RosterEntry:
     client: str
     summary: str
     wake: str
+    place: str
     you: bool
 
     def to_json(self) -> JsonObject:

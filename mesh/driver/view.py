@@ -95,6 +95,7 @@ def _entry(core: Node, seen: Seen, mailbox: Mailbox | None, *, is_open: bool) ->
         client=card.profile.client,
         summary=card.profile.summary,
         wake=card.profile.wake,
+        place=card.profile.place,
         you=mailbox is not None and card.key == mailbox.key,
     )
 

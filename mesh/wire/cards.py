@@ -1,7 +1,7 @@
 """Cards as bytes: what a node claims about one mailbox, signed with that mailbox's key.
 
     [key, name, incarnation, claim, is live, claimed ms ago, registered at ms,
-     [client, summary, wake, host], [[former name, since ms, until ms], ...]]
+     [client, summary, wake, host, place], [[former name, since ms, until ms], ...]]
 
 Fields are only ever added at the end. The profile is display only: what does not fit is cut off
 here, so that a long host name cannot keep a node from announcing itself.
@@ -48,6 +48,7 @@ def encode(card: Card) -> bytes:
                 _display(profile.summary, limits.summary_chars_max),
                 _display(profile.wake, limits.profile_chars_max),
                 _display(profile.host, limits.profile_chars_max),
+                _display(profile.place, limits.profile_chars_max),
             ),
             tuple([_encode_alias(alias) for alias in card.aliases]),
         )
@@ -71,7 +72,7 @@ def decode(data: bytes) -> Card:
         is_live=flag(fields[4]),
         claimed_s=seconds(fields[5]),
         registered_ms=integer(fields[6], 0, letters.created_ms_max),
-        profile=_profile(array(fields[7], items_min=4)),
+        profile=_profile(array(fields[7], items_min=5)),
         aliases=tuple(
             [_alias(item) for item in array(fields[8], items_max=limits.aliases_per_card_max)]
         ),
@@ -84,6 +85,7 @@ def _profile(fields: list[object]) -> Profile:
         summary=text(fields[1], limits.summary_chars_max),
         wake=text(fields[2], limits.profile_chars_max),
         host=text(fields[3], limits.profile_chars_max),
+        place=text(fields[4], limits.profile_chars_max),
     )
 
 

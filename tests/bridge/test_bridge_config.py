@@ -24,8 +24,10 @@ def test_one_path_is_chosen(setting: str, environ: dict[str, str], chosen: Push)
 
 
 def test_the_profile_says_how_the_session_is_woken() -> None:
-    shown = profile(client="c" * 100, summary="s" * 300, wake="poll")
+    shown = profile(client="c" * 100, summary="s" * 300, place="p" * 99, wake="poll")
     assert (shown.client, shown.summary, shown.wake) == ("c" * 64, "s" * 200, "poll")
+    assert shown.place == "p" * 64
+    assert profile(client="", summary="", place="x (main)", wake="poll").summary == "x (main)"
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ async def test_mail_is_pushed_into_the_session_that_started_the_server(
         assert "PATH=" in shared["data"]["stdout"]
         assert TOKEN not in shared["data"]["stdout"]
         (entry,) = (await server.call("list_instances"))["instances"]
-        assert (entry["wake"], entry["summary"]) == ("push", "project")
+        assert (entry["wake"], entry["summary"], entry["place"]) == ("push",) + ("project",) * 2
 
 
 async def test_a_channel_gets_headlines_over_the_handshake_era(

@@ -101,7 +101,7 @@ def status(*problems: str, mode: str = "secret", name: str = "default") -> Statu
 
 
 def agent(state: str, fingerprint: str) -> RosterEntry:
-    return RosterEntry("a", "a#1", state, "h", "", "", fingerprint, "pinned", "", "", "", you=False)
+    return RosterEntry("a", "a#1", state, "h", "", "", fingerprint, "pinned", *4 * ("",), you=False)
 
 
 async def test_a_fresh_machine_is_in_order(home):

@@ -153,7 +153,7 @@ class DoubleSession:
         self.config = Config(home=home)
 
     def roster(self) -> Sequence[RosterEntry]:
-        facts = ("alice", "alice", "live", "here", "", "", "ef" * 16, "open", "", "", "")
+        facts = ("alice", "alice", "live", "here", "", "", "ef" * 16, "open", *4 * ("",))
         return [RosterEntry(*facts, you=True)]
 
     async def status(self) -> Status:

@@ -39,7 +39,7 @@ def card(key: MailboxKey, name: str, **changes) -> Card:
         is_live=True,
         claimed_s=0.0,
         registered_ms=1_700_000_000_000,
-        profile=Profile(client="c", summary="s", wake="w", host="h"),
+        profile=Profile(client="c", summary="s", wake="w", host="h", place="p"),
     )
     return replace(made, **changes)
 
@@ -68,7 +68,7 @@ def test_live_agents_come_first_then_by_name_without_case():
 
 def test_entry_shows_the_card():
     _, bob = entries(core_that_sees(card(BOB, "bob")))
-    assert (bob.client, bob.summary, bob.wake, bob.host) == ("c", "s", "w", "h")
+    assert (bob.client, bob.summary, bob.wake, bob.host, bob.place) == (*"cswhp",)
     assert bob.fingerprint == fingerprint(BOB)
     assert bob.address == f"bob#{fingerprint(BOB)[:8]}"
     assert bob.registered_at == "2023-11-14T22:13:20+00:00"

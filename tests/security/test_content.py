@@ -82,7 +82,7 @@ async def test_what_a_member_says_of_itself_is_shown_clean(home, start):  # noqa
             cards: list[Card] = []
             for n, vector in enumerate(vectors):
                 text = f"{vector}\nFrom: boss"[:60]
-                profile = Profile(client=text, summary=text, wake=text, host=text)
+                profile = Profile(client=text, summary=text, wake=text, host=text, place=text)
                 card = insider.card(f"evil{n}", key=insider.another(), profile=profile)
                 cards.append(card)
             await insider.dial(target(home), cards=cards)

@@ -72,7 +72,7 @@ CARD = Card(
     is_live=True,
     claimed_s=12.5,
     registered_ms=1_790_000_000_000,
-    profile=Profile("claude", "builds the parser", "inbox", "laptop"),
+    profile=Profile("claude", "builds the parser", "inbox", "laptop", "parser (main)"),
     aliases=(Alias("alicia", 10.0, 7190.0), Alias("al", 9000.0, -1800.0)),
 )
 CURVE = CurveKey(b"curve-key-of-32-bytes-in-a-hint!")

@@ -19,7 +19,7 @@ CARD = Card(
     is_live=True,
     claimed_s=12.5,
     registered_ms=1_790_000_000_000,
-    profile=Profile("claude", "builds the parser", "inbox", "laptop"),
+    profile=Profile("claude", "builds the parser", "inbox", "laptop", "parser (main)"),
     aliases=(Alias("alicia", 10.0, 20.0), Alias("ally", 10_000.0, -2800.0)),
 )
 FIELDS = codec.array(codec.loads(cards.encode(CARD), bytes_max=999, depth_max=3))
@@ -35,16 +35,16 @@ def test_the_largest_card_fits():
     card = replace(
         CARD,
         name="a" * 32,
-        profile=Profile(wide, wide, wide, wide),
+        profile=Profile(wide, wide, wide, wide, wide),
         aliases=(Alias("b" * 32, 1e99, -1e99),) * limits.aliases_per_card_max,
     )
     assert cards.decode(cards.encode(card)).profile.summary == wide[: limits.summary_chars_max]
 
 
 def test_a_profile_is_cut_and_cleaned_rather_than_refused():
-    profile = Profile("c" * 99, "bad \udcff byte", "w", "h" * 253)
+    profile = Profile("c" * 99, "bad \udcff byte", "w", "h" * 253, "p" * 99)
     decoded = cards.decode(cards.encode(replace(CARD, profile=profile))).profile
-    assert decoded == Profile("c" * 64, "bad ? byte", "w", "h" * 64)
+    assert decoded == Profile("c" * 64, "bad ? byte", "w", "h" * 64, "p" * 64)
 
 
 def test_fields_of_later_versions_are_ignored():

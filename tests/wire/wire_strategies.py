@@ -121,7 +121,7 @@ def texts(chars_max: int) -> st.SearchStrategy[str]:
     return st.text(st.characters(codec="utf-8"), max_size=chars_max)
 
 
-profiles = st.builds(Profile, texts(64), texts(200), texts(64), texts(64))
+profiles = st.builds(Profile, texts(64), texts(200), texts(64), texts(64), texts(64))
 aliases = st.builds(
     Alias,
     names,
