@@ -137,12 +137,19 @@ class Mesh:
         return self.directory / host
 
     async def open(
-        self, host: str = "h1", *, prefix: Sequence[str] = (), **changes: Any
+        self,
+        host: str = "h1",
+        *,
+        prefix: Sequence[str] = (),
+        is_elsewhere: bool = False,
+        **changes: Any,
     ) -> Session:
-        """Start a session that has no name yet."""
+        """Start a session that has no name yet; `is_elsewhere`: it thinks others are far away."""
         session = Session(await self._start(prefix), f"{host}/?")
         self.sessions.append(session)
         session._reading = asyncio.create_task(session.read())
+        if is_elsewhere:
+            await session.call("be_elsewhere", limit_s=60)
         settings = {**self.settings, **changes, "home": str(self.home(host))}
         await session.call("open", limit_s=60, **settings)
         return session

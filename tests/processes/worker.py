@@ -23,6 +23,7 @@ from typing import Any
 import mesh
 from mesh.core.events import Sighted, Source
 from mesh.model import CurveKey
+from mesh.sharing import near
 
 POLL_S = 0.02
 LINE_BYTES_MAX = 64 * 1024 * 1024
@@ -69,6 +70,13 @@ class Worker:
     async def op_send_many(self, to: str, contents: list[str]) -> list[str]:
         receipts = await self._agent.send_many((to, content) for content in contents)
         return [receipt.id for receipt in receipts]
+
+    async def op_be_elsewhere(self) -> None:
+        """Behave as if every other process ran on another machine; to be called before `open`."""
+        near.own_machine_key = lambda: None
+
+    async def op_share_file(self, to: str, path: str) -> dict[str, Any]:
+        return self._keep(await self._agent.share_file(to, path))
 
     async def op_broadcast(self, content: str) -> dict[str, Any]:
         return self._keep(await self._agent.broadcast(content))
