@@ -7,6 +7,7 @@ that is busy. This module stays well below.
 """
 
 import asyncio
+import contextlib
 import json
 import math
 import sys
@@ -15,6 +16,10 @@ from typing import Final, Protocol
 
 from mcp_bridge.rates import Bucket
 from mesh import limits
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 line_bytes_max: Final = limits.MIB
 burst: Final = 20
@@ -26,6 +31,10 @@ held_max: Final = 20
 summary_interval_s: Final = 31.0
 _write_timeout_s: Final = 2.0
 _close_timeout_s: Final = 0.3
+_read_timeout_s: Final = 5.0
+_look_s: Final = 0.05
+_UNREAD: Final = termios.TIOCOUTQ if sys.platform == "linux" else None
+"""Asks how many bytes of ours the other end of a local socket has not read, where one can."""
 
 
 class Line(Protocol):
@@ -40,8 +49,8 @@ class Line(Protocol):
         """Whether there is something at the other end, as far as can be seen."""
         ...
 
-    async def send(self, text: str) -> None:
-        """Send one text.
+    async def send(self, text: str) -> bool:
+        """Send one text; return whether the other end has certainly read it.
 
         Raises:
             OSError: it certainly was not taken.
@@ -64,26 +73,27 @@ class InboxSocket:
             return True
         return Path(self._path).is_socket()
 
-    async def send(self, text: str) -> None:
-        """Write one text; it is taken once the other end has read it or its buffer holds it."""
+    async def send(self, text: str) -> bool:
+        """Write one text; return whether it was read, not only held by the operating system."""
         message = {"type": "user", "message": {"role": "user", "content": text}}
         lines = [json.dumps(value, ensure_ascii=False) for value in (self._auth, message)]
         assert all(len(line.encode()) < line_bytes_max for line in lines)
         encoded = "".join(f"{line}\n" for line in lines).encode()
         try:
-            await self._write(encoded)
+            return await self._write(encoded)
         except TimeoutError as exc:
             raise OSError("the inbox socket takes nothing") from exc
 
     if sys.platform == "win32":
 
-        async def _write(self, encoded: bytes) -> None:
+        async def _write(self, encoded: bytes) -> bool:
             async with asyncio.timeout(_write_timeout_s):
                 await asyncio.to_thread(Path(self._path).write_bytes, encoded)
+            return True
 
     else:
 
-        async def _write(self, encoded: bytes) -> None:
+        async def _write(self, encoded: bytes) -> bool:
             async with asyncio.timeout(_write_timeout_s):
                 reader, writer = await asyncio.open_unix_connection(self._path)
             try:
@@ -91,14 +101,35 @@ class InboxSocket:
                     writer.write(encoded)
                     await writer.drain()
                     writer.write_eof()
-                try:
-                    # It closes when it has read all; a reset instead says that it did not.
-                    async with asyncio.timeout(_close_timeout_s):
-                        await reader.read(1)
-                except TimeoutError:
-                    return
+                return await _was_read(reader, writer)
             finally:
                 writer.close()
+
+
+async def _was_read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Wait until the other end has read all, which it shows by closing; a reset says it did not.
+
+    One that stays open has perhaps read it nevertheless, or is stopped: the system knows.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_close_timeout_s):
+            await reader.read(1)
+            return True
+    if _UNREAD is None:
+        return False
+    link = writer.get_extra_info("socket")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_read_timeout_s):
+            while _unread(link.fileno()):
+                await asyncio.sleep(_look_s)
+            return True
+    return False
+
+
+def _unread(descriptor: int) -> int:
+    assert _UNREAD is not None
+    answer = fcntl.ioctl(descriptor, _UNREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 class Allowance:

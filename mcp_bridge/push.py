@@ -1,6 +1,6 @@
 """Pushes mail into the AI session, so that it wakes an idle one and reaches a busy one.
 
-Short messages go whole and count as shown once the line took them; of long ones goes the beginning,
+Short messages go whole and count as shown once they were read; of long ones goes the beginning,
 and they stay unread. Several that arrive together go in one push. What the line has no room for is
 summed up in one text, and stays unread, too. While a call waits for mail, that call gets it. A text
 that the line did not take counts as not told: it is tried again.
@@ -15,6 +15,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 import mesh
@@ -41,6 +42,14 @@ class _Next:
 
     rest_s: float = 0.0
     again_s: float = math.inf
+
+
+class _Sent(Enum):
+    """What became of a text: what was perhaps read is neither repeated nor counts as shown."""
+
+    NOT = "not"
+    PERHAPS = "perhaps"
+    READ = "read"
 
 
 class Pusher:
@@ -130,11 +139,13 @@ class Pusher:
         items = self._fitting(agent, messages)
         waiting = max(0, agent.unread - len(items))
         self._news.turn.woken(one.message.id for one in items)
-        if not await self._send(wording.push_text(items, waiting)):
+        sent = await self._send(wording.push_text(items, waiting))
+        if sent is _Sent.NOT:
             return _Next(again_s=retry_s)
         self._allowance.take()
         self._news.tell([one.message for one in items])
-        await agent.mark_shown([one.message for one in items if one.is_whole])
+        if sent is _Sent.READ:
+            await agent.mark_shown([one.message for one in items if one.is_whole])
         return _Next(rest_s=pace_s, again_s=0)
 
     def _fitting(self, agent: mesh.Agent, messages: Sequence[mesh.Message]) -> list[Item]:
@@ -157,24 +168,25 @@ class Pusher:
         if self._allowance.summary_delay_s:
             return False
         self._news.turn.woken()
-        if not await self._send(wording.waiting_text(waiting, is_more=is_more)):
+        text = wording.waiting_text(waiting, is_more=is_more)
+        if await self._send(text) is _Sent.NOT:
             return False
         self._allowance.take(is_summary=True)
         return True
 
-    async def _send(self, text: str) -> bool:
+    async def _send(self, text: str) -> _Sent:
         """Send one text; what others are told of this session follows whether that works."""
         try:
-            await self._line.send(text)
+            was_read = await self._line.send(text)
         except OSError as exc:
             if not self._is_failing:
                 log.warning("Mail cannot be pushed into the AI session: %s", exc)
             self._is_failing = True
             self._keeper.present(push=Push.OFF)
-            return False
+            return _Sent.NOT
         self._is_failing = False
         self._keeper.present(push=self._push)
-        return True
+        return _Sent.READ if was_read else _Sent.PERHAPS
 
 
 def _addresses(roster: Sequence[mesh.RosterEntry]) -> dict[str, str]:

@@ -135,8 +135,8 @@ class Channel:
         """Whether there is a client; more cannot be known."""
         return True
 
-    async def send(self, text: str) -> None:
-        """Send one text; raises OSError without a client."""
+    async def send(self, text: str) -> bool:
+        """Send one text, of which nobody knows who reads it; raises OSError without a client."""
         if self.outgoing is None:
             raise ConnectionError("no client yet")
         params = {"content": text, "meta": {"kind": "mail"}}
@@ -147,6 +147,7 @@ class Channel:
             await self.outgoing.send(SessionMessage(notification))
         except (BrokenResourceError, ClosedResourceError) as exc:
             raise ConnectionError("the client is gone") from exc
+        return False
 
 
 @contextlib.asynccontextmanager
