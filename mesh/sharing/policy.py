@@ -17,6 +17,7 @@ from typing import Final
 from mesh import limits
 from mesh.errors import PolicyError, UsageError
 from mesh.sharing.confine import absolute, is_credential, locate
+from mesh.sharing.options import check_options
 
 _SHELL_SIGNS: Final = ";|<>&\n"
 _HIDING: Final = Path(__file__).with_name("credentials.gitattributes")
@@ -51,19 +52,8 @@ _VERSION_TOOLS: Final = frozenset(
         *("ls", "cat", "head", "wc", "curl", "jq", "rg", "claude", "codex", "gemini", "mesh"),
     )
 )
-_TOOL_REFUSED: Final = {
-    "pytest": (
-        *("--basetemp", "--junitxml", "--junit-xml", "--log-file", "--pastebin", "--debug"),
-        *("--cache-clear", "--pdb", "--pdbcls", "--trace", "--report-log", "--resultlog"),
-    ),
-    "mypy": (
-        *("--install-types", "--python-executable", "--junit-xml", "--cache-dir", "--html-report"),
-        *("--any-exprs-report", "--cobertura-xml-report", "--linecount-report", "--pdb"),
-        *("--linecoverage-report", "--lineprecision-report", "--txt-report", "--xml-report"),
-        *("--xslt-html-report", "--xslt-txt-report", "--custom-typeshed-dir", "--shadow-file"),
-    ),
-    "ruff": ("--fix", "--fix-only", "--add-noqa", "--output-file", "--cache-dir", "--watch"),
-}
+_HASH: Final = re.compile(r"(?:(?<=^)|(?<=\.\.)|(?<=^\^))([0-9a-fA-F]{4,64})(?=$|\.\.)")
+_PEELED: Final = re.compile(r"\^\{(commit\}|/)")
 _COUNT: Final = re.compile(r"[+-]?[0-9]{1,12}[A-Za-z]{0,3}")
 
 
@@ -121,8 +111,7 @@ def permit(arguments: Sequence[str], policy: str, surroundings: Surroundings) ->
             _permit_reader(rest, surroundings, program=program)
             return list(arguments)
         case "pytest" | "mypy" | "ruff":
-            _permit_tool(rest, surroundings, program=program)
-            return list(arguments)
+            return _permit_tool(rest, surroundings, program=program)
     raise PolicyError(
         f"{program} is not among the commands that may be shared: git status, diff, log, show and "
         "branch; ls, pwd, echo, cat, head, wc, pytest, ruff, mypy, and --version of common tools "
@@ -173,7 +162,15 @@ def _permit_git(rest: list[str], surroundings: Surroundings) -> list[str]:
         _check_object(argument, surroundings)
     if subcommand == "status":
         return [*command, "status", *options]
-    return [*command, subcommand, "--no-ext-diff", "--no-textconv", *options]
+    named = [_commits_only(argument) for argument in options]
+    return [*command, subcommand, "--no-ext-diff", "--no-textconv", *named]
+
+
+def _commits_only(argument: str) -> str:
+    """Let a hash name a commit: that of a file's content would show it without its name."""
+    if "^{" in argument and not _PEELED.search(argument):
+        raise PolicyError(f"git with {argument} may not be shared: it may name any object.")
+    return _HASH.sub(r"\1^{commit}", argument)
 
 
 def _listing(options: list[str]) -> list[str]:
@@ -208,7 +205,7 @@ def _permit_reader(rest: list[str], surroundings: Surroundings, *, program: str)
             _refuse_options(argument, ("--files0-from",), program=program)
 
 
-def _permit_tool(rest: list[str], surroundings: Surroundings, *, program: str) -> None:
+def _permit_tool(rest: list[str], surroundings: Surroundings, *, program: str) -> list[str]:
     if program == "ruff" and (not rest or rest[0] not in ("check", "format", "rule")):
         raise PolicyError("Of ruff only check, format --check and rule may be shared.")
     if rest[:1] == ["format"] and program == "ruff" and not {"--check", "--diff"} & set(rest):
@@ -216,10 +213,14 @@ def _permit_tool(rest: list[str], surroundings: Surroundings, *, program: str) -
     for argument in rest:
         if argument.startswith("@"):
             raise PolicyError(f"{program} with {argument} may not be shared: it reads arguments.")
-        if program == "ruff" and argument.startswith("-o"):
-            raise PolicyError("ruff with an output file may not be shared.")
-        _refuse_options(argument, _TOOL_REFUSED[program], program=program)
+    check_options(program, rest)
     _check_paths(rest, surroundings)
+    # The project's own settings may ask for fixes; here nothing is changed.
+    return (
+        [program, "check", "--no-fix", *rest[1:]]
+        if program == "ruff" and rest[0] == "check"
+        else [program, *rest]
+    )
 
 
 def _refuse_options(argument: str, refused: Sequence[str], *, program: str) -> None:

@@ -11,7 +11,8 @@ from typing import Final
 REDACTED: Final = "[redacted]"
 _VALUE_CHARS_MIN: Final = 8
 _SECRET_NAME: Final = re.compile(
-    r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY",
+    r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY"
+    r"|(?:^|_)KEY(?:_|\Z)|(?:^|_)PAT\Z|_DSN\Z|COOKIE",
     re.IGNORECASE,
 )
 _KEY_BLOCK: Final = re.compile(

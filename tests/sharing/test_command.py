@@ -103,6 +103,13 @@ async def test_git_runs_tame_and_shows_no_credentials(project):
     assert "HIDDEN" not in diff.stdout + log.stdout
     assert "Binary files" in diff.stdout
     assert not list(project.glob("*-ran"))
+    raw = await _run("git log --raw --format= --abbrev=40", project, policy="allowlist")
+    (blob,) = [line.split()[3] for line in raw.stdout.splitlines() if line.endswith(".env")]
+    for command in (f"git show {blob}", f"git diff {blob} {blob[:8]}", f"git log {blob}"):
+        shown = await _run(command, project, policy="allowlist")
+        assert shown.returncode != 0, command
+        assert "HIDDEN" not in shown.stdout + shown.stderr
+    assert "first" in (await _run("git show HEAD", project, policy="allowlist")).stdout
 
 
 async def test_a_missing_program_is_a_usage_error(project):

@@ -31,8 +31,11 @@ def _permit(command, here, name="allowlist"):
 ALLOWED = (
     "pwd|ls -la src|echo hi|cat src/main.py|cat -- src/main.py|cat -|head -n 5 src/main.py"
     "|head -3 x|head --bytes 10 x|wc -l src/main.py|pytest"
-    "|pytest -x src/main.py::test_a -k 'a and b'|pytest --tb=short -q|ruff check"
-    "|ruff check src --select=E|ruff format --check|ruff rule E501|mypy --strict src"
+    "|pytest -x src/main.py::test_a -k 'a and b'|pytest --tb=short -q"
+    "|ruff format --check|ruff rule E501|mypy --strict src"
+    "|pytest -p no:cacheprovider -rA --maxfail=1 -n auto --cov=src --cov-report=term"
+    "|pytest --lf -vv --durations 5 -W error|mypy -p src --warn-unused-ignores --pretty"
+    "|mypy --config-file src/main.py --no-error-summary"
     "|git --version|python --version|node --version|cat '~/x'"
 )
 
@@ -64,6 +67,30 @@ def test_git_is_allowed_tame(command, here):
         assert rest[1:3] == ["--no-ext-diff", "--no-textconv"]
         del rest[1:3]
     assert rest == given_arguments[1:]
+
+
+def test_ruff_never_fixes_whatever_the_project_asks_for(here):
+    assert _permit("ruff check src --select=E", here) == [
+        *("ruff", "check", "--no-fix", "src", "--select=E")
+    ]
+
+
+def test_hash_of_a_credential_files_content_shows_nothing(here):
+    """`git log --raw` tells such hashes; a commit is all they may name."""
+    named = {
+        "abcd": "abcd^{commit}",
+        "abcd1234..ef": "abcd1234^{commit}..ef",
+        "abcd..ef01": "abcd^{commit}..ef01^{commit}",
+        "abcd...ef01": "abcd^{commit}...ef01^{commit}",
+        "^abcd": "^abcd^{commit}",
+        "v1^{commit}": "v1^{commit}",
+        "abcd~2": "abcd~2",
+        "feature-abcd": "feature-abcd",
+        "main": "main",
+    }
+    for subcommand in ("show", "log", "diff"):
+        for argument, made in named.items():
+            assert permit(["git", subcommand, argument], "allowlist", here)[-1] == made
 
 
 def test_git_branch_always_lists(here):
@@ -99,7 +126,13 @@ REFUSED = (
     "|mypy @x|mypy --install-types|mypy --python-exec=x|mypy /etc|ruff|ruff check --fix"
     "|ruff check -o x|ruff check --output-file=x|ruff format|ruff clean|ruff check /etc/passwd"
     "|ruff check .env|ruff check @x|python --version x|nmap --version|pytest way-out"
-    "|cat self/../outside/x"
+    "|cat self/../outside/x|pytest -p evil|pytest -pevil|pytest -p|pytest -o addopts=--pdb"
+    "|pytest --override-ini=log_file=x|pytest -c src/main.py|pytest --tx popen//python=x"
+    "|pytest --cov-report=html:x|pytest --cov-config=x|pytest --basetem=x|pytest --trace-config"
+    "|mypy --timing-stats x|mypy --cache-map a b c|mypy --line-checking-stats=x|mypy --junit-x=y"
+    "|mypy --shadow-file a b|ruff check --config cache-dir='x'|ruff check --add-noqa"
+    "|ruff check --config=src|ruff check --watch|ruff check --fix-only|git show HEAD^{tree}"
+    "|git show abcd1234^{}|git show abcd1234^{blob}|git diff ab12^{object} HEAD"
 )
 
 
