@@ -8,8 +8,9 @@ same answer for ever, or none once the range is forgotten - never a wrong one.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from mesh import limits
 from mesh.core.bounds import BOUNDS, Bounds
@@ -17,6 +18,9 @@ from mesh.core.changes import Change, PutInbox, Refuse
 from mesh.core.snapshot import RefusedRange, ShownLetter, StreamIn, StreamKey, Unread
 from mesh.model import MailboxKey, Verified, Why
 from mesh.packet import AckItem, MailItem, Verdict
+
+_NEW: Final = StreamIn(watermark=0)
+_NONE: Final = Unread(0, 0)
 
 
 class Order(Enum):
@@ -68,7 +72,7 @@ class Inbox:
         """Decide on one letter and remember the decision; one that is not welcome may wait."""
         letter = item.letter
         stream_key = (letter.author, letter.incarnation)
-        stream = self._streams.get(stream_key, StreamIn(watermark=0))
+        stream = self._streams.get(stream_key, _NEW)
         order = _order(stream, item)
         if order is Order.DECIDED:
             return Taken(order, _ack(item, *_decided(stream, letter.sequence)))
@@ -87,7 +91,7 @@ class Inbox:
         if why is not Why.NONE:
             self._streams[stream_key] = _remember(stream, letter.sequence, letter.sequence, why)
             return Taken(order, _ack(item, Verdict.REFUSED, why), _refuse(item, skipped_from, why))
-        self._streams[stream_key] = replace(stream, watermark=letter.sequence)
+        self._streams[stream_key] = StreamIn(letter.sequence, stream.refused, stream.known_from)
         self._count(letter.author, 1, letter.body_bytes)
         put = PutInbox(letter, item.body, verified, skipped_from)
         return Taken(order, _ack(item, Verdict.DELIVERED), (put,), is_new=True)
@@ -98,7 +102,7 @@ class Inbox:
             self._count(letter.author, -1, -letter.body_bytes)
 
     def _is_full(self, item: MailItem, *, is_new_stream: bool) -> bool:
-        of_author = self._unread.get(item.letter.author, Unread(0, 0))
+        of_author = self._unread.get(item.letter.author, _NONE)
         body_bytes = item.letter.body_bytes
         return (
             (is_new_stream and len(self._streams) >= limits.streams_in_max)
@@ -113,7 +117,7 @@ class Inbox:
         )
 
     def _count(self, author: MailboxKey, letters: int, body_bytes: int) -> None:
-        old = self._unread.get(author, Unread(0, 0))
+        old = self._unread.get(author, _NONE)
         new = Unread(max(0, old.letters + letters), max(0, old.body_bytes + body_bytes))
         self._letters += new.letters - old.letters
         self._bytes += new.body_bytes - old.body_bytes

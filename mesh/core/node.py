@@ -44,6 +44,7 @@ from mesh.core.filework import (
     SweepFiles,
 )
 from mesh.core.hints import Hints, MayDial
+from mesh.core.intake import Intake
 from mesh.core.link_rounds import LinkRounds
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
@@ -118,11 +119,13 @@ class Node:
             mailboxes=mailboxes,
         )
         origins = Origins(roster=self.roster, is_open=is_open, is_strict=is_strict)
+        self._intake = Intake(links=self._links, origins=origins, mailboxes=mailboxes)
         self._post = Post(
             roster=self.roster,
             links=self._links,
             agenda=self._agenda,
             origins=origins,
+            intake=self._intake,
             mailboxes=mailboxes,
         )
         self._requests = Requests(roster=self.roster, post=self._post)
@@ -232,7 +235,7 @@ class Node:
                 assert_never(event)
 
     def _shown(self, event: Shown, out: EffectsDraft) -> None:
-        self._post.shown(event, out)
+        self._intake.shown(event, out)
         out.changes.append((event.mailbox, MarkShown(event.letters)))
         if event.token is not None:
             out.answers.append(Done(event.token, event.mailbox))
@@ -340,13 +343,13 @@ class Node:
     ) -> None:
         match packet:
             case Mail():
-                self._post.take_mail(link, packet, out)
+                self._intake.take_mail(link, packet, out)
             case Ack():
                 self._post.take_ack(link, packet, now, out)
             case Gap():
                 self._post.take_gap(link, packet, now, out)
             case Noted():
-                self._post.take_noted(link, packet, out)
+                self._intake.take_noted(link, packet, out)
             case Peers():
                 self._links.hints(link, packet, now)
             case Ping():

@@ -6,6 +6,7 @@ PROTOCOL.md NAME-9 and NAME-10.
 from dataclasses import dataclass
 
 from mesh import limits
+from mesh.core.changes import PutPin
 from mesh.core.effects import EffectsDraft, Notice, Severity
 from mesh.core.mailbox import Mailbox
 from mesh.core.names import Resolution, resolve, resolve_trusted
@@ -64,6 +65,12 @@ class Origins:
     def trusted(self, mailbox: MailboxKey, key: MailboxKey) -> None:
         """Somebody trusts a key: it is a stranger no longer."""
         self._strangers.get(mailbox, {}).pop(key, None)
+
+    def pin_new(self, mailbox: Mailbox, name: str, key: MailboxKey, out: EffectsDraft) -> None:
+        """Remember whom a name meant at first contact."""
+        pin = mailbox.pin_new(name, key)
+        if pin is not None:
+            out.changes.append((mailbox.key, PutPin(pin)))
 
     def _is_trusted(self, mailbox: Mailbox, card: Card, known: Verified) -> bool:
         """Whether the name is pinned to the key; a new name of a known key is as good as the old.

@@ -1,4 +1,4 @@
-"""The mail of all mailboxes this node holds: sending, receiving, acknowledging.
+"""The mail that all mailboxes of this node owe: sent, settled, sent again.
 
 `Post` keeps to the order that durability demands by putting each thing into the right part of the
 effects; it never waits itself. Every method takes `now` and the draft of the step's effects.
@@ -10,28 +10,24 @@ from dataclasses import replace
 from mesh import limits
 from mesh.core.agenda import Agenda, ExpiryDue, Matter, StreamDue
 from mesh.core.changes import (
-    MarkTold,
-    PutPin,
     SettleOutbox,
     SettleShown,
 )
-from mesh.core.effects import Arrival, EffectsDraft, Notice, Receipt, Severity
-from mesh.core.events import Shown
+from mesh.core.effects import EffectsDraft, Notice, Receipt, Severity
 from mesh.core.filework import DropSpool
-from mesh.core.inbox import Order
+from mesh.core.intake import Intake
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
 from mesh.core.names import Resolution
 from mesh.core.origins import Origins
 from mesh.core.outbox import Owed, Stream
 from mesh.core.roster import Roster
-from mesh.core.snapshot import ShownLetter, StreamKey
-from mesh.model import Address, Card, LinkId, MailboxKey, Presence, State, Why, fold
-from mesh.packet import Ack, AckItem, Gap, Mail, MailItem, Noted, Verdict
+from mesh.model import Address, LinkId, MailboxKey, Presence, State, Why, fold
+from mesh.packet import Ack, AckItem, Gap, Noted, Verdict
 
 
 class Post:
-    """Moves letters between the held mailboxes and the links."""
+    """Moves letters from the held mailboxes to the links."""
 
     def __init__(
         self,
@@ -40,12 +36,14 @@ class Post:
         links: Links,
         agenda: Agenda[Matter],
         origins: Origins,
+        intake: Intake,
         mailboxes: dict[MailboxKey, Mailbox],
     ) -> None:
         self._roster = roster
         self._links = links
         self._agenda = agenda
         self.origins = origins
+        self._intake = intake
         self.mailboxes = mailboxes
 
     # Sending.
@@ -112,7 +110,7 @@ class Post:
                 if stream is not None and stream.connect(link):
                     self._pump(mailbox, stream, now, out)
                 if link is not None:
-                    self._tell_shown(mailbox, key, mailbox.untold(key), out)
+                    self._intake.tell_shown(mailbox, key, mailbox.untold(key), out)
 
     def stream_due(self, matter: StreamDue, now: float, out: EffectsDraft) -> None:
         """A pause is over or acks are overdue: begin again with the oldest letter."""
@@ -176,77 +174,6 @@ class Post:
         stream.gaps_ignored_until = now + limits.gap_pause_s
         stream.go_back()
         self._pump(mailbox, stream, now, out)
-
-    # Receiving.
-
-    def take_mail(self, link: LinkId, mail: Mail, out: EffectsDraft) -> None:
-        """Put letters into inboxes and answer for each (PROTOCOL.md IN-1 to IN-7)."""
-        card = self._links.card(link, mail.author)
-        if card is None:
-            out.notices.append(Notice(Severity.WARNING, f"mail by an unproven author on {link}"))
-            return
-        acks: dict[tuple[MailboxKey, StreamKey], list[AckItem]] = {}
-        stopped: set[tuple[MailboxKey, StreamKey]] = set()
-        for item in mail.items:
-            recipient = item.letter.recipient
-            mailbox = self.mailboxes.get(recipient) if recipient else None
-            if mailbox is None:
-                continue
-            stream = (mailbox.key, (item.letter.author, item.letter.incarnation))
-            if stream in stopped:
-                continue
-            order, answer = self._take(mailbox, item, card, out)
-            if answer is not None:
-                acks.setdefault(stream, []).append(answer)
-            if order is Order.GAP or (answer and answer.verdict is Verdict.LATER):
-                stopped.add(stream)
-            if order is Order.GAP:
-                out.packets.append((link, _gap(mailbox, stream[1])))
-        for (recipient, (author, incarnation)), items in acks.items():
-            ack = Ack(recipient, author, incarnation, tuple(items))
-            out.acks.append((link, recipient, ack))
-
-    def shown(self, event: Shown, out: EffectsDraft) -> None:
-        """Letters were read: make room, and tell their authors."""
-        mailbox = self.mailboxes[event.mailbox]
-        mailbox.inbox.shown(event.letters)
-        mailbox.owe_shown(event.letters)
-        by_author: dict[MailboxKey, list[ShownLetter]] = {}
-        for letter in event.letters:
-            by_author.setdefault(letter.author, []).append(letter)
-        for author, letters in by_author.items():
-            self._tell_shown(mailbox, author, tuple(letters), out)
-
-    def take_noted(self, link: LinkId, noted: Noted, out: EffectsDraft) -> None:
-        """An author has recorded what was shown."""
-        if not self._links.proves(link, noted.author):
-            out.notices.append(Notice(Severity.DEBUG, f"note of an unproven author on {link}"))
-            return
-        mailbox = self.mailboxes.get(noted.recipient)
-        if mailbox is None:
-            return
-        letters = mailbox.told(noted.author, noted.message_ids)
-        if letters:
-            out.changes.append((mailbox.key, MarkTold(letters)))
-
-    def _take(
-        self, mailbox: Mailbox, item: MailItem, card: Card, out: EffectsDraft
-    ) -> tuple[Order, AckItem | None]:
-        letter = item.letter
-        origin = self.origins.judge(mailbox, card, letter.author_name, out)
-        taken = mailbox.inbox.take(item, origin.verified, is_welcome=origin.is_welcome)
-        out.changes.extend((mailbox.key, change) for change in taken.changes)
-        if taken.is_new:
-            out.arrivals.append(Arrival(mailbox.key, letter, item.body, origin.verified))
-            if origin.has_name:
-                self.pin_new(mailbox, letter.author_name, letter.author, out)
-        return (taken.order, taken.ack)
-
-    def pin_new(self, mailbox: Mailbox, name: str, key: MailboxKey, out: EffectsDraft) -> None:
-        """Remember whom a name meant at first contact."""
-        pin = mailbox.pin_new(name, key)
-        if pin is not None:
-            out.changes.append((mailbox.key, PutPin(pin)))
 
     def _pump(
         self,
@@ -319,7 +246,7 @@ class Post:
     ) -> None:
         bound = mailbox.outbox.bind(owed, key, name)
         out.changes.extend((mailbox.key, change) for change in bound)
-        self.pin_new(mailbox, name, key, out)
+        self.origins.pin_new(mailbox, name, key, out)
 
     def _send_bound(self, mailbox: Mailbox, key: MailboxKey, now: float, out: EffectsDraft) -> None:
         stream = mailbox.outbox.stream(key)
@@ -350,26 +277,6 @@ class Post:
         out.receipts.append(receipt)
         if letter.file is not None and not mailbox.outbox.needs_file(letter.file.digest):
             out.files.append(DropSpool(mailbox.key, letter.file.digest))
-
-    def _tell_shown(
-        self,
-        mailbox: Mailbox,
-        author: MailboxKey,
-        letters: tuple[ShownLetter, ...],
-        out: EffectsDraft,
-    ) -> None:
-        link = self._links.route(author)
-        if link is None:
-            return
-        by_incarnation: dict[bytes, list[ShownLetter]] = {}
-        for letter in letters:
-            by_incarnation.setdefault(letter.incarnation, []).append(letter)
-        for group in by_incarnation.values():
-            items = [AckItem(s.sequence, s.message_id, Verdict.SHOWN) for s in group]
-            for start in range(0, len(items), limits.ack_items_max):
-                part = tuple(items[start : start + limits.ack_items_max])
-                ack = Ack(mailbox.key, author, group[0].incarnation, part)
-                out.acks.append((link, mailbox.key, ack))
 
     def _noted(
         self,
@@ -404,8 +311,3 @@ class Post:
         stream = mailbox.outbox.stream(key)
         stream.connect(self._links.route(key))
         self._pump(mailbox, stream, now, out, durable_first=True)
-
-
-def _gap(mailbox: Mailbox, stream: StreamKey) -> Gap:
-    author, incarnation = stream
-    return Gap(mailbox.key, author, incarnation, mailbox.inbox.watermark(stream))

@@ -39,7 +39,7 @@ class Requests:
             target = _Target(found.name, found.key, "", found.forwarded_from)
         is_accepted = self._accept(event.token, mailbox, [target], event.drafts, now, out)
         if is_accepted and found is not None:
-            self._post.pin_new(mailbox, found.name, found.key, out)
+            self._post.origins.pin_new(mailbox, found.name, found.key, out)
 
     def broadcast(self, event: Broadcast, now: float, out: EffectsDraft) -> None:
         """Accept a message to every agent seen within the last day, the sender excepted."""

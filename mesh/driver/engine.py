@@ -30,14 +30,13 @@ from mesh.core.node import Node
 from mesh.driver.bell import Bell
 from mesh.driver.ciphers import Ciphers
 from mesh.driver.clock import SleepWatch, now_s
-from mesh.driver.merge import Merged
+from mesh.driver.merge import Answering, Merged
 from mesh.driver.outbound import Outbound
 from mesh.driver.recovery import DiskWatch, Recovery, Reopen
 from mesh.driver.stores import Stores
 from mesh.errors import PeerError, StoreError
 from mesh.model import LinkId, MailboxKey
 from mesh.net.interface import Discovery, FramesReceived, Transport, TransportLost
-from mesh.packet import Packet
 
 _log = logging.getLogger(__name__)
 
@@ -118,7 +117,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._acks_put_off: list[tuple[LinkId, MailboxKey, Packet]] = []
+        self._acks_put_off: list[Answering] = []
         self._flush_at: float | None = None
         self._posted = 0
         self._carried_out = 0
@@ -201,18 +200,20 @@ class Engine:
             merged.hold_back()
         await self._outbound.at_once(merged)
         failed: dict[MailboxKey, StoreError] = {}
+        late: list[Answering] = []
         if merged.changes and merged.can_be_put_off() and not self._is_flush_due():
             self._put_off(merged)
         elif merged.changes or self._is_flush_due():
             failed = await self._stores.commit(merged.changes)
-            merged.acks = self._acks_put_off + merged.acks
+            late = merged.join(self._acks_put_off)
             self._acks_put_off, self._flush_at = [], None
         await self._outbound.after_commit(merged, failed)
-        for packet in self._outbound.take_looped():
-            self.post(PacketReceived(SELF_LINK, packet))
         if merged.files and self._files is not None:
             self._files(task for task in merged.files if not _is_undone(task, failed))
         await self._publish(merged, failed)
+        self._outbound.answer(late, failed)
+        for packet in self._outbound.take_looped():
+            self.post(PacketReceived(SELF_LINK, packet))
         self._carried_out += taken
         self._ticked.ring()
 

@@ -23,6 +23,9 @@ from mesh.model import Incarnation, LinkId, MailboxKey, MessageId
 from mesh.packet import Ack, Packet
 from mesh.store.interface import StoredLetter
 
+Answering = tuple[LinkId, MailboxKey, Packet]
+"""A verdict on its way over a link, in the name of a mailbox."""
+
 _AckKey = tuple[LinkId, MailboxKey, MailboxKey, Incarnation]
 
 
@@ -36,7 +39,7 @@ class Merged:
     transmissions: list[Transmission] = field(default_factory=list)
     changes: dict[MailboxKey, list[Change]] = field(default_factory=dict)
     transmissions_after: list[Transmission] = field(default_factory=list)
-    acks: list[tuple[LinkId, MailboxKey, Packet]] = field(default_factory=list)
+    acks: list[Answering] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
@@ -95,12 +98,22 @@ class Merged:
         rows = ((t.mailbox, row) for t in self.transmissions for row, _, _ in t.letters)
         return {self.fresh[row].letter.message_id for row in rows if row in self.fresh}
 
+    def join(self, acks: list[Answering]) -> list[Answering]:
+        """Let earlier verdicts leave with those of this tick; return what shares no packet."""
+        left = []
+        for link, mailbox, packet in acks:
+            if isinstance(packet, Ack) and _ack_key(link, packet) in self._open_acks:
+                self._acknowledge(link, mailbox, packet)
+            else:
+                left.append((link, mailbox, packet))
+        return left
+
     def _acknowledge(self, link: LinkId, mailbox: MailboxKey, packet: Packet) -> None:
         """Let verdicts of one stream share a packet, and so a signature."""
         if not isinstance(packet, Ack):
             self.acks.append((link, mailbox, packet))
             return
-        key = (link, packet.recipient, packet.author, packet.incarnation)
+        key = _ack_key(link, packet)
         index = self._open_acks.get(key)
         if index is not None:
             earlier = self.acks[index][2]
@@ -121,3 +134,7 @@ class Merged:
             self.transmissions_after.append(transmission)
         else:
             self.transmissions.append(transmission)
+
+
+def _ack_key(link: LinkId, ack: Ack) -> _AckKey:
+    return (link, ack.recipient, ack.author, ack.incarnation)

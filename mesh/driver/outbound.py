@@ -1,13 +1,13 @@
 """Carries out what a tick wants sent: packets become envelopes, rows become mail."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 
 from mesh import limits
 from mesh.core.effects import Transmission
 from mesh.core.link import SELF_LINK
 from mesh.driver.ciphers import Ciphers
-from mesh.driver.merge import Merged
+from mesh.driver.merge import Answering, Merged
 from mesh.driver.stores import Stores
 from mesh.model import LinkId, MailboxKey, NodeId
 from mesh.net.interface import Transport
@@ -57,6 +57,10 @@ class Outbound:
         waiting = [t for t in merged.transmissions_after if t.mailbox not in lost]
         outgoing += await self._mail(waiting, merged.fresh)
         self._send(outgoing)
+
+    def answer(self, acks: Iterable[Answering], failed: Container[MailboxKey]) -> None:
+        """Send verdicts that are durable, except for mailboxes whose commit failed."""
+        self._send((link, packet) for link, key, packet in acks if key not in failed)
 
     def send(self, link: LinkId, packet: Packet) -> None:
         """Send one packet to another node, outside any tick."""

@@ -106,6 +106,14 @@ def test_joined_acks_stay_within_the_limit_of_a_packet():
     assert sizes == [limits.ack_items_max, 2]
 
 
+def test_verdicts_put_off_share_the_packet_of_fresh_ones_or_are_left():
+    found = merged(Effects(acks=((LINK, OWN, ack(5)),)))
+    noted = (LINK, OWN, Noted(OWN, BOB, ()))
+    other = (OTHER, OWN, ack(2))
+    assert found.join([noted, (LINK, OWN, ack(3, 4)), other]) == [noted, other]
+    assert found.acks == [(LINK, OWN, ack(5, 3, 4))]
+
+
 def test_other_packets_among_the_acks_are_left_alone():
     noted = Noted(OWN, BOB, (MessageId(bytes(16)),))
     found = merged(Effects(acks=((LINK, OWN, noted), (LINK, OWN, ack(1)), (LINK, OWN, noted))))
