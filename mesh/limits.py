@@ -115,6 +115,7 @@ zap_turn_max: Final = 64
 refusal_addresses_max: Final = 256
 connect_timeout_s: Final = 3.0
 sighting_candidates_max: Final = 256
+multicast_interfaces_max: Final = 16
 interface_scan_interval_s: Final = 5.0
 interface_backstop_s: Final = 60.0
 resolve_interval_s: Final = 30.0

@@ -29,13 +29,14 @@ _TCP: Final = re.compile(r"tcp://(?:\[([^\]]+)\]|([^:\[\]]+)):([0-9]{1,5})\Z")
 class LocalAddress:
     """One address of one interface; `scope` is set for link-local IPv6.
 
-    The first `prefix` bits name its network.
+    The first `prefix` bits name its network; `index` numbers the interface.
     """
 
     host: str
     interface: str
     scope: str = ""
     prefix: int = 0
+    index: int = 0
 
     @property
     def is_loopback(self) -> bool:
@@ -59,7 +60,8 @@ def local_addresses() -> tuple[LocalAddress, ...]:
         for ip in adapter.ips:
             host, _flow, scope = (ip.ip, 0, 0) if isinstance(ip.ip, str) else ip.ip
             name, prefix = adapter.nice_name, ip.network_prefix
-            found.append(LocalAddress(host, name, str(scope) if scope else "", prefix))
+            index = adapter.index or 0
+            found.append(LocalAddress(host, name, str(scope) if scope else "", prefix, index))
     return tuple(found)
 
 
@@ -85,6 +87,18 @@ def published_hosts(addresses: Sequence[LocalAddress]) -> tuple[str, ...]:
     )
     hosts = dict.fromkeys(f"{a.host}%{a.scope}" if a.scope else a.host for a in ordered)
     return tuple(hosts)[: limits.endpoints_per_node_max - 2] or (LOOPBACK,)
+
+
+def multicast_interfaces(addresses: Sequence[LocalAddress]) -> tuple[list[str], list[int]]:
+    """Return where multicast is to be used: IPv4 addresses, and numbers of interfaces with IPv6.
+
+    Linux lets a socket join a group on 20 interfaces only, so networks that live within this
+    machine come last and are left out if there are many.
+    """
+    ordered = sorted(addresses, key=lambda a: a.is_virtual)
+    v4 = dict.fromkeys(a.host for a in ordered if ":" not in a.host)
+    v6 = dict.fromkeys(a.index for a in ordered if ":" in a.host and a.index)
+    return list(v4)[: limits.multicast_interfaces_max], list(v6)[: limits.multicast_interfaces_max]
 
 
 def nearest_first(hosts: Iterable[str], addresses: Sequence[LocalAddress]) -> list[str]:

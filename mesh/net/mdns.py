@@ -30,6 +30,7 @@ from mesh.net.addresses import (
     WILDCARDS,
     is_dialable,
     local_addresses,
+    multicast_interfaces,
     nearest_first,
     published_hosts,
     tcp_endpoint,
@@ -45,6 +46,8 @@ CANDIDATE_AGE_S: Final = 60.0
 GOODBYE_S: Final = 0.05
 RETRY_S_MIN: Final = 2.0
 RETRY_S_MAX: Final = 300.0
+Interfaces = list[str | int | tuple[tuple[str, int, int], int]]
+"""As zeroconf wants them: IPv4 addresses and numbers of interfaces."""
 _KEY: Final = re.compile(rb"[0-9a-f]{64}\Z")
 # Wide on purpose: whatever zeroconf trips over on a strange network, the node lives on without it.
 _ERRORS: Final = (
@@ -91,6 +94,7 @@ class Mdns:
         self._name = f"{random(LABEL_BYTES).hex()}.{SERVICE}"
         self._server = f"{random(LABEL_BYTES).hex()}.local."
         self._is_loopback = False
+        self._version_used = zeroconf.IPVersion.All
         self._news: list[News] = []
         self._wake = asyncio.Event()
         self._look = asyncio.Event()
@@ -168,19 +172,24 @@ class Mdns:
             OSError: not even loopback can do multicast.
         """
         self._is_loopback = self._published_hosts_are_loopback()
-        every = zeroconf.InterfaceChoice.All
-        attempts: list[tuple[zeroconf.InterfaceChoice | list[str], zeroconf.IPVersion]] = [
-            (every, zeroconf.IPVersion.All),
-            (every, zeroconf.IPVersion.V4Only),
-            ([LOOPBACK], zeroconf.IPVersion.V4Only),
-        ]
+        loopback: Interfaces = [LOOPBACK]
+        attempts = [(loopback, zeroconf.IPVersion.V4Only)]
+        if not self._is_loopback:
+            v4, v6 = multicast_interfaces(local_addresses())
+            attempts.insert(0, ([*v4], zeroconf.IPVersion.V4Only))
+            attempts.insert(0, ([*v4, *v6], zeroconf.IPVersion.All))
         trouble: Exception = OSError("no usable interface")
-        for interfaces, version in attempts[2 if self._is_loopback else 0 :]:
+        for interfaces, version in attempts:
             try:
+                self._version_used = version
                 return AsyncZeroconf(interfaces=interfaces, ip_version=version)
             except _ERRORS as error:
                 trouble = error
         raise OSError(str(trouble)) from trouble
+
+    def _interfaces(self) -> Interfaces:
+        v4, v6 = multicast_interfaces(local_addresses())
+        return [*v4, *v6] if self._version_used == zeroconf.IPVersion.All else [*v4]
 
     async def _keep(self, responder: AsyncZeroconf) -> None:
         """Announce this node and follow the interfaces as they come and go."""
@@ -198,7 +207,7 @@ class Mdns:
             hosts = current
             if self._is_loopback != self._published_hosts_are_loopback():
                 raise _NetworkChangedError
-            await responder.async_update_interfaces()
+            await responder.async_update_interfaces(self._interfaces())
             if self._advertise:
                 await responder.async_update_service(self._service(hosts))
 

@@ -7,6 +7,7 @@ from mesh.net.addresses import (
     LocalAddress,
     is_dialable,
     local_addresses,
+    multicast_interfaces,
     nearest_first,
     plain_address,
     published_hosts,
@@ -36,6 +37,13 @@ def test_of_many_addresses_those_of_containers_are_left_out_first():
     hosts = published_hosts([*virtual, LAN, ULA, LOOP])
     assert hosts[:2] == ("192.168.1.5", "fd00::5")
     assert len(hosts) == limits.endpoints_per_node_max - 2
+
+
+def test_multicast_leaves_out_networks_of_containers_where_there_are_too_many_for_the_system():
+    virtual = [LocalAddress(f"172.{n}.0.1", f"br-{n}", index=n) for n in range(1, 30)]
+    linked = LocalAddress("fe80::5", "eth0", "90", index=90)
+    v4, v6 = multicast_interfaces([*virtual, LAN, linked])
+    assert (v4[0], len(v4), v6) == (LAN.host, limits.multicast_interfaces_max, [90])
 
 
 def test_addresses_of_our_own_network_are_dialled_first_and_our_own_last():

@@ -21,7 +21,7 @@ def run(*command: str) -> str:
 
 
 class Switch:
-    """A bridge with a port for each machine."""
+    """Bridges with a port for each interface of each machine."""
 
     def __init__(self) -> None:
         self.id = secrets.token_hex(3)
@@ -30,52 +30,68 @@ class Switch:
 
     def open(self) -> None:
         self._add_space(self.switch)
-        self._at(
-            self.switch,
-            "ip",
-            "link",
-            "add",
-            "br0",
-            "type",
-            "bridge",
-            "stp_state",
-            "0",
-            "forward_delay",
-            "0",
-            "mcast_snooping",
-            "0",
-        )
-        self._at(self.switch, "ip", "link", "set", "br0", "up")
+        self.add_network("br0")
 
-    def add(self, name: str, *, ipv4: str | None, ipv6: str | None = None) -> None:
-        """Plug in a machine."""
+    def add_network(self, bridge: str) -> None:
+        """Make another network, joined to the first one by nothing but machines in both."""
+        options = ["stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"]
+        self._at(self.switch, "ip", "link", "add", bridge, "type", "bridge", *options)
+        self._at(self.switch, "ip", "link", "set", bridge, "up")
+
+    def add_machine(self, name: str) -> None:
+        """Set up a machine that is not plugged in anywhere."""
+        self._add_space(self._space(name))
+        self._at(self._space(name), "ip", "link", "set", "lo", "up")
+
+    def add(
+        self,
+        name: str,
+        *,
+        ipv4: str | None,
+        ipv6: str | None = None,
+        interface: str = "eth0",
+        bridge: str = "br0",
+    ) -> None:
+        """Plug a machine in, a new one or by one more interface. `ipv6` may be `link`."""
         space = self._space(name)
-        self._add_space(space)
-        self._at(space, "ip", "link", "set", "lo", "up")
-        run(
-            "ip",
-            "link",
-            "add",
-            "eth0",
-            "netns",
-            space,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            f"port-{name}",
-            "netns",
-            self.switch,
-        )
-        self._at(self.switch, "ip", "link", "set", "dev", f"port-{name}", "master", "br0", "up")
+        if space not in self._spaces:
+            self.add_machine(name)
+        port = f"{interface}-{name}"
+        ends = ["netns", space, "type", "veth", "peer", "name", port, "netns", self.switch]
+        run("ip", "link", "add", interface, *ends)
+        self._at(self.switch, "ip", "link", "set", "dev", port, "master", bridge, "up")
         if ipv6 is None:
-            self._at(space, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=1")
+            self._at(space, "sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=1")
         if ipv4 is not None:
-            self._at(space, "ip", "addr", "add", f"{ipv4}/24", "dev", "eth0")
-        self._at(space, "ip", "link", "set", "eth0", "up")
+            self._at(space, "ip", "addr", "add", f"{ipv4}/24", "dev", interface)
+        self._at(space, "ip", "link", "set", interface, "up")
+        if ipv6 and ipv6 != "link":
+            self._at(space, "ip", "addr", "add", f"{ipv6}/64", "dev", interface, "nodad")
         if ipv6:
-            self._at(space, "ip", "addr", "add", f"{ipv6}/64", "dev", "eth0", "nodad")
-            self._await_link_local(space)
+            self._await_link_local(space, interface)
+
+    def add_docker(self, name: str, host: str = "172.17.0.1", interface: str = "docker0") -> None:
+        """Give a machine a bridge for its own containers, as many machines have it."""
+        space = self._space(name)
+        self._at(space, "ip", "link", "add", interface, "type", "bridge")
+        self._at(space, "ip", "addr", "add", f"{host}/24", "dev", interface)
+        self._at(space, "ip", "link", "set", interface, "up")
+
+    def add_address(self, name: str, host: str, *, interface: str = "eth0", bits: int = 24) -> None:
+        """Give a machine one more address."""
+        self._at(self._space(name), "ip", "addr", "add", f"{host}/{bits}", "dev", interface)
+
+    def drop_address(self, name: str, host: str, *, interface: str = "eth0") -> None:
+        """Take an address away."""
+        self._at(self._space(name), "ip", "addr", "del", f"{host}/24", "dev", interface)
+
+    def set_link(self, name: str, state: str, *, interface: str = "eth0") -> None:
+        """Switch an interface `up` or `down`."""
+        self._at(self._space(name), "ip", "link", "set", interface, state)
+
+    def set_sysctl(self, name: str, setting: str) -> None:
+        """Change a setting of the machine's kernel, `name=value`."""
+        self._at(self._space(name), "sysctl", "-qw", setting)
 
     def prefix(self, name: str) -> tuple[str, ...]:
         """What to put before a command so that it runs on the machine."""
@@ -83,20 +99,20 @@ class Switch:
 
     def block_multicast(self, name: str) -> None:
         """Let no multicast out of the switch to that machine."""
-        self._at(self.switch, "bridge", "link", "set", "dev", f"port-{name}", "mcast_flood", "off")
+        self._at(self.switch, "bridge", "link", "set", "dev", f"eth0-{name}", "mcast_flood", "off")
 
     def unplug(self, name: str) -> None:
         """Cut a machine off; its own end of the cable stays up."""
-        self._at(self.switch, "ip", "link", "set", "dev", f"port-{name}", "nomaster")
+        self._at(self.switch, "ip", "link", "set", "dev", f"eth0-{name}", "nomaster")
 
     def plug(self, name: str) -> None:
         """Mend what `unplug` did."""
-        self._at(self.switch, "ip", "link", "set", "dev", f"port-{name}", "master", "br0")
+        self._at(self.switch, "ip", "link", "set", "dev", f"eth0-{name}", "master", "br0")
 
     def change_address(self, name: str, old: str, new: str) -> None:
         """Give a machine another address."""
-        self._at(self._space(name), "ip", "addr", "del", f"{old}/24", "dev", "eth0")
-        self._at(self._space(name), "ip", "addr", "add", f"{new}/24", "dev", "eth0")
+        self.drop_address(name, old)
+        self.add_address(name, new)
 
     def close(self) -> None:
         for space in reversed(self._spaces):
@@ -112,11 +128,11 @@ class Switch:
     def _at(self, space: str, *command: str) -> str:
         return run("ip", "netns", "exec", space, *command)
 
-    def _await_link_local(self, space: str) -> None:
+    def _await_link_local(self, space: str, interface: str) -> None:
         """Duplicate address detection of the link-local address takes a second or two."""
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
-            shown = self._at(space, "ip", "-6", "addr", "show", "dev", "eth0", "scope", "link")
+            shown = self._at(space, "ip", "-6", "addr", "show", "dev", interface, "scope", "link")
             if "inet6" in shown and "tentative" not in shown:
                 return
             time.sleep(0.05)

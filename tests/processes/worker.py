@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,20 @@ class Worker:
             if is_there or loop.time() - begun > timeout_s:
                 return {"reached": is_there, "after_s": loop.time() - begun, "seen": seen}
             await asyncio.sleep(POLL_S)
+
+    async def op_transitions(self, timeout_s: float) -> list[list[str]]:
+        """Watch for a while; return each change of an agent's state, as [name, state]."""
+        seen: dict[str, str] = {}
+        found: list[list[str]] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    now = {entry.address: entry.state for entry in self._session.roster()}
+                    changed = now.items() - seen.items()
+                    found += [[address.partition("#")[0], state] for address, state in changed]
+                    seen = now
+                    await asyncio.sleep(POLL_S)
+        return found
 
     async def op_status(self) -> dict[str, Any]:
         return (await self._session.status()).to_json()
