@@ -1,4 +1,7 @@
-"""Short ways to fill a LAN with hosts and to wait until they know each other."""
+"""Short ways to fill a LAN with hosts and to wait until they know each other.
+
+How long it took is printed: `pytest -rP -m "long or not long" tests/network` shows the figures.
+"""
 
 import asyncio
 import time
@@ -31,7 +34,9 @@ async def see_all(sessions: list[Session], timeout_s: float, names=NAMES) -> flo
     begun = time.monotonic()
     everybody = dict.fromkeys(names, "live")
     await asyncio.gather(*(session.sees(timeout_s, **everybody) for session in sessions))
-    return time.monotonic() - begun
+    after_s = time.monotonic() - begun
+    print(f"all {len(sessions)} see all after {after_s:.2f} s")
+    return after_s
 
 
 async def exchange(one: Session, other: Session, text: str, timeout_s: float = 15) -> float:
@@ -45,4 +50,6 @@ async def exchange(one: Session, other: Session, text: str, timeout_s: float = 1
         one.call("collect", count=1, timeout_s=timeout_s, limit_s=timeout_s + 10),
     )
     assert (contents(there), contents(back)) == ([text], [text])
-    return time.monotonic() - begun
+    after_s = time.monotonic() - begun
+    print(f"mail went there and back in {after_s:.2f} s")
+    return after_s
