@@ -201,9 +201,11 @@ class Engine:
         await self._outbound.at_once(merged)
         failed: dict[MailboxKey, StoreError] = {}
         late: list[Answering] = []
-        if merged.changes and merged.can_be_put_off() and not self._is_flush_due():
+        # What waits may be what these answers speak of.
+        is_touched = merged.changes or (self._flush_at is not None and merged.acks)
+        if is_touched and merged.can_be_put_off() and not self._is_flush_due():
             self._put_off(merged)
-        elif merged.changes or self._is_flush_due():
+        elif is_touched or self._is_flush_due():
             failed = await self._stores.commit(merged.changes)
             late = merged.join(self._acks_put_off)
             self._acks_put_off, self._flush_at = [], None

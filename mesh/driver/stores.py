@@ -112,7 +112,7 @@ class Stores:
         """
         failed = await self._commit_all(changes)
         earlier, self._failed = self._failed, {}
-        return earlier | failed
+        return {key: error for key, error in earlier.items() if self._has_failed(key)} | failed
 
     async def _commit_all(
         self, changes: Mapping[MailboxKey, list[Change]]
@@ -129,7 +129,7 @@ class Stores:
     def _note_failures(self, failed: Mapping[MailboxKey, StoreError]) -> None:
         """Have the mailboxes opened again whose stores have failed."""
         for key, error in failed.items():
-            if key in self._stores and self._stores[key].is_failed:
+            if self._has_failed(key):
                 self._failed.setdefault(key, error)
                 self.alarm()
 
@@ -144,6 +144,9 @@ class Stores:
         loaded, failed = await self.run(lambda: self._load(wanted))
         self._note_failures(failed)
         return loaded
+
+    def _has_failed(self, key: MailboxKey) -> bool:
+        return key in self._stores and self._stores[key].is_failed
 
     def _store(self, key: MailboxKey) -> Store:
         store = self._stores.get(key)

@@ -6,12 +6,13 @@ when the faults stop is mended by `mend_all`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 from typing import Final
 
 from mesh.sim.disk import DiskFault
 from mesh.sim.tick import Phase
-from mesh.sim.world import Agent, World
+from mesh.sim.world import Agent, Host, World
 
 Strike = Callable[[World], None]
 
@@ -29,6 +30,11 @@ def mend_all(world: World) -> None:
     network = world.network
     network.slow_s.clear()
     network.heal(set(network.blocked))
+    newest = max(host.secrets[0] for host in world.hosts)
+    for host in world.hosts:
+        if host.secrets[0] != newest:
+            world.rotate(host, newest)
+    world.retire(newest)
     for agent in world.agents:
         agent.disk.fault = None
         agent.disk.shelf.is_full = False
@@ -177,6 +183,16 @@ def wipe(world: World) -> None:
     _restart_later(world, agent)
 
 
+def rotation(world: World) -> None:
+    """Change the secret, host by host; some time after that the old one is worth nothing."""
+    secret = max(host.secrets[0] for host in world.hosts) + 1
+    world.history.inject("secret rotation", secret)
+    for host in world.hosts:
+        delay_s = world.random.uniform(0.0, 20.0)
+        world.timeline.after(delay_s, partial(_rotate, world, host, secret))
+    world.timeline.after(world.random.uniform(15.0, 60.0), lambda: world.retire(secret))
+
+
 FAULTS: Final[dict[str, Fault]] = {
     "kill": Fault(kill, 3),
     "kill in a tick": Fault(kill_in_tick, 4),
@@ -191,6 +207,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "disk error": Fault(disk_error, 2),
     "clock jump": Fault(clock_jump),
     "database lost": Fault(wipe),
+    "secret rotation": Fault(rotation),
 }
 
 
@@ -211,6 +228,11 @@ def _bury(world: World, agent: Agent) -> None:
         world.crash(agent)
     elif agent.process is not None and not agent.process.is_alive:
         world.rescan(agent.host)
+
+
+def _rotate(world: World, host: Host, secret: int) -> None:
+    if host.secrets[0] < secret:
+        world.rotate(host, secret)
 
 
 def _restart_later(world: World, agent: Agent) -> None:

@@ -7,27 +7,33 @@ look at all disks at once, which no node can.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from mesh import limits
+from mesh.core.bounds import BOUNDS
 from mesh.core.changes import (
     Change,
     MarkTold,
     PutInbox,
     PutName,
     PutOutbox,
+    PutPin,
     SettleOutbox,
     SettleShown,
 )
+from mesh.core.mailbox import Mailbox
+from mesh.core.snapshot import Pin
 from mesh.model import FileRef, Kind, Letter, MailboxKey, MessageId, State, Why, fingerprint, fold
 from mesh.sim.clock import Timeline
 from mesh.sim.disk import Disk, OutboxRow
 
 clock_slack_s: Final = 5.0
 """How much earlier than by the observer's clock a letter may expire; ages travel with latency."""
+NO_REFUSAL: Final = frozenset({Why.RECIPIENT_FULL, Why.PIN_CONFLICT})
+"""Reasons to wait, never to give a letter up."""
 ENDED: Final = frozenset({State.SHOWN, State.REFUSED, State.EXPIRED})
 
 
@@ -65,6 +71,8 @@ class Sending:
     was_bound: bool = False
     author_name: str = ""
     file: FileRef | None = None
+    hops: int = 0
+    new_name: str = ""
     received_by: set[MailboxKey] = field(default_factory=set)
     refused_by: set[MailboxKey] = field(default_factory=set)
 
@@ -78,6 +86,8 @@ class History:
         self.injected: Counter[str] = Counter()
         self.files: Counter[str] = Counter()
         self.spoiled: set[bytes] = set()
+        self.bounds = BOUNDS
+        self.trusts: set[tuple[MailboxKey, str, MailboxKey]] = set()
         self.checks = 0
         self.has_clock_jumped = False
         self._timeline = timeline
@@ -121,6 +131,8 @@ class History:
             sending = self.sendings[entry.letter.message_id]
             sending.rows = len(change.entries)
             sending.author_name = entry.letter.author_name
+            is_to_other = entry.letter.recipient != sending.author or sending.kind is Kind.DIRECT
+            self._check(is_to_other, "sent to its own author", sending)
             self.bound(entry.letter)
 
     def bound(self, letter: Letter) -> None:
@@ -149,6 +161,8 @@ class History:
             self._check(
                 disk.rows_of(sending.id) == sending.rows, "accepted but not on disk", sending
             )
+        if outcome is Outcome.OK and disk is not None and sending.new_name:
+            self._check(disk.name == sending.new_name, "renamed, but not on disk", sending)
         if outcome is Outcome.FAILED:
             self._check(not sending.received_by, "reported as failed, yet in an inbox", sending)
 
@@ -158,6 +172,25 @@ class History:
         for message_id, rows in found.items():
             sending = self.sendings[message_id]
             self._check(rows == sending.rows, "half a message is on disk", sending)
+
+    def stepped(self, mailboxes: Mapping[MailboxKey, Mailbox]) -> None:
+        """A core has decided: it may not have more on its way than the window holds."""
+        if self.bounds is BOUNDS:
+            return
+        for mailbox in mailboxes.values():
+            for stream in mailbox.outbox.streams.values():
+                if len(stream.inflight) > self.bounds.window_letters:
+                    raise Violation(f"{len(stream.inflight)} letters on their way at once")
+
+    def committed(self, disk: Disk, changes: Sequence[Change]) -> None:
+        """A transaction is durable: nobody may have more unread mail in it than is allowed."""
+        if self.bounds is BOUNDS:
+            return
+        for author in {c.letter.author for c in changes if isinstance(c, PutInbox)}:
+            rows = disk.contents.inbox.values()
+            unread = sum(1 for r in rows if r.letter.author == author and not r.is_shown)
+            if unread > self.bounds.inbox_letters_per_author:
+                raise Violation(f"{unread} unread letters of one author in {disk.name}")
 
     def committing(self, disk: Disk, changes: Sequence[Change]) -> None:
         """A transaction is about to become durable: judge it."""
@@ -176,6 +209,8 @@ class History:
                     names = self._names.setdefault(disk.key, {})
                     names[fold(alias.name)] = self._timeline.now
                     names.pop(fold(name), None)
+                case PutPin(pin):
+                    self._pinned(disk, pin)
                 case _:
                     pass
 
@@ -229,6 +264,7 @@ class History:
         self._check(is_true, "altered or falsely attributed", sending)
         self._check(letter.author_name == sending.author_name, "another author's name", sending)
         self._check(letter.recipient == disk.key, "in a wrong inbox", sending)
+        self._check(sending.hops <= limits.chain_hops_max, "taken in spite of its hops", sending)
         self._check(sending.outcome is not Outcome.FAILED, "failed, yet received", sending)
         is_new = letter.message_id not in disk.contents.inbox
         self._check(is_new, "duplicate in an inbox", sending)
@@ -274,6 +310,7 @@ class History:
                 self._check(not is_there, "reported as refused, but in the inbox", sending)
                 sending.refused_by.add(disk.key if recipient is None else recipient.key)
                 is_right = is_old or change.why not in {Why.SKIPPED, Why.EXPIRED}
+                is_right = is_right and change.why not in NO_REFUSAL
                 is_spoiled = sending.file is not None and sending.file.digest in self.spoiled
                 is_right = is_right and (is_spoiled or change.why is not Why.DAMAGED)
                 self._check(is_right, f"refused as {change.why.value} before its time", sending)
@@ -292,6 +329,12 @@ class History:
         self._check(
             is_shown and sending.author == disk.key, "reported as shown, but is not", sending
         )
+
+    def _pinned(self, disk: Disk, pin: Pin) -> None:
+        old = disk.contents.pins.get(fold(pin.name))
+        is_trusted = (disk.key, fold(pin.name), pin.key) in self.trusts
+        if old is not None and old.key != pin.key and not is_trusted:
+            raise Violation(f"{disk.name} has pinned another key to {pin.name}, unasked")
 
     def _told(self, disk: Disk, change: MarkTold) -> None:
         told = {(letter.author, letter.message_id) for letter in change.letters}

@@ -36,6 +36,11 @@ class End(Protocol):
         """Who it is."""
         ...
 
+    @property
+    def secrets(self) -> tuple[int, ...]:
+        """The secrets it understands, its own first."""
+        ...
+
     def linked(self, connection: "Connection") -> LinkId:
         """Return the link number under which the process knows a link dialled by a peer."""
         ...
@@ -66,9 +71,10 @@ class Direction:
 
 @dataclass(slots=True)
 class Connection:
-    """One link: `ways[0]` leads from the dialling end, `ways[1]` back to it."""
+    """One link, made under `secret`: `ways[0]` leads from the dialling end, `ways[1]` back."""
 
     ways: tuple[Direction, Direction]
+    secret: int = 0
     is_open: bool = True
 
 
@@ -94,9 +100,14 @@ class Network:
             delay_s = self._random.uniform(0.001, 0.05) if is_refused else connect_timeout_s
             self._timeline.after(delay_s, lambda: source.lost(dial.link, Loss.UNREACHABLE))
             return None
+        secret = source.secrets[0]
+        if secret not in target.secrets:
+            delay_s = self._random.uniform(0.001, 0.05)
+            self._timeline.after(delay_s, lambda: source.lost(dial.link, Loss.REJECTED))
+            return None
         there = Direction(source, target, LinkId(0))
         back = Direction(target, source, dial.link)
-        connection = Connection((there, back))
+        connection = Connection((there, back), secret)
         there.target_link = target.linked(connection)
         self.connections[id(connection)] = connection
         self.send(connection, 0, (greeting,))
@@ -143,6 +154,13 @@ class Network:
             if is_silent and self._random.random() < 0.5:
                 continue
             self._tell(direction, direction.cut_at + told_s)
+
+    def end_foreign(self) -> None:
+        """Cut links made under a secret that one of their ends does not know any more."""
+        for connection in list(self.connections.values()):
+            ends = (connection.ways[0].source, connection.ways[0].target)
+            if any(connection.secret not in end.secrets for end in ends):
+                self.cut(connection)
 
     def heal(self, pairs: set[tuple[int, int]]) -> None:
         """Let blocked directions flow again."""

@@ -32,6 +32,7 @@ from mesh.sim.disk import Disk, DiskFault
 from mesh.sim.filing import Filing
 from mesh.sim.history import Outcome, Sending, Violation
 from mesh.sim.network import Connection
+from mesh.sim.put_off import PutOff
 from mesh.sim.setting import Setting
 from mesh.sim.tick import Phase, Tick
 
@@ -43,8 +44,15 @@ class Process:
     """A node on a host. It ends by `crash`; nothing of it but the disks remains."""
 
     def __init__(
-        self, setting: Setting, *, host_number: int, clocks: HostClocks, greeting: Greeting
+        self,
+        setting: Setting,
+        *,
+        host_number: int,
+        clocks: HostClocks,
+        greeting: Greeting,
+        secrets: tuple[int, ...],
     ) -> None:
+        self.secrets = secrets
         self.host_number = host_number
         self.greeting = greeting
         self.clocks = clocks
@@ -60,7 +68,11 @@ class Process:
         self._timeline = setting.timeline
         self._offset_s = setting.random.uniform(0.0, 1000.0)
         self.core = Node(
-            greeting, is_open=False, random=setting.random.random, now=self._core_now()
+            greeting,
+            is_open=False,
+            random=setting.random.random,
+            now=self._core_now(),
+            bounds=setting.tamper.bounds(setting.bounds),
         )
         self.place, self._filing = b"%d" % host_number, Filing(self, setting)
         self._events: deque[Event] = deque()
@@ -71,6 +83,7 @@ class Process:
         self._retaking: set[MailboxKey] = set()
         self._failures: dict[MailboxKey, tuple[int, float]] = {}
         self._committing: Tick | None = None
+        self._put_off = PutOff()
         self._is_due = False
         self._wake_at: float | None = None
         self._arm()
@@ -110,7 +123,7 @@ class Process:
 
     def is_quiet(self) -> bool:
         """Whether nothing is waiting in this process."""
-        return self._committing is None and not self._events
+        return self._committing is None and not self._events and not self._put_off
 
     def pause(self, until: float) -> None:
         """Stop running until a time."""
@@ -173,11 +186,24 @@ class Process:
             return
         if self._setting.tamper.is_answering_early:
             self._answer(tick)
-        if not tick.changes:
+        if not self._is_to_commit(tick):
             self._finish(tick)
             return
         self._committing = tick
         self._timeline.after(self._setting.random.uniform(*self.commit_s), self._commit)
+
+    def _is_to_commit(self, tick: Tick) -> bool:
+        """Let what nobody waits for share the next commit, if one comes soon."""
+        now, acks = self._timeline.now, tick.acks
+        is_due = self._put_off.is_due(now)
+        is_touched = bool(tick.changes) or (bool(self._put_off) and bool(acks))
+        if is_touched and not is_due and tick.can_be_put_off():
+            self._put_off.add(tick, now)
+            tick.acks = [] if self._setting.tamper.is_discreet else acks
+            self._timeline.after(limits.put_off_s, self._schedule)
+        elif is_touched or is_due:
+            self._put_off.join(tick)
+        return bool(tick.changes)
 
     def _step_all(self) -> Tick:
         tick, now = Tick(), self._core_now()
@@ -193,6 +219,7 @@ class Process:
             effects = self.core.step(event, now)
         except Exception as exc:  # (whatever a step raises is a finding)
             raise Violation(f"the core raised {exc!r} on {type(event).__name__}") from exc
+        self._setting.history.stepped(self.core.mailboxes)
         tick.add(self._setting.tamper.effects(effects), self._setting.history)
 
     def _send_at_once(self, tick: Tick) -> None:
@@ -253,15 +280,11 @@ class Process:
             tamper.committing(disk, part)
             history.committing(disk, part)
             disk.apply(part)
+            history.committed(disk, part)
 
     def _finish(self, tick: Tick) -> None:
         failed = tick.failed if self._setting.tamper.is_careful else set()
-        outgoing = [
-            (link, packet)
-            for effects in tick.effects
-            for link, key, packet in effects.acks
-            if key not in failed
-        ]
+        outgoing = [(link, packet) for link, key, packet in tick.acks if key not in failed]
         outgoing += self._mail([t for t in tick.after if t.mailbox not in failed], tick)
         self._send(outgoing)
         if self._is_doomed(Phase.ACKED, tick):
@@ -293,7 +316,8 @@ class Process:
         if isinstance(answer, Denied):
             outcome = Outcome.FAILED
         elif sending.author in tick.failed:
-            outcome = Outcome.UNKNOWN if tick.has_left(sending.id) else Outcome.FAILED
+            doubt = Outcome.UNKNOWN if self._setting.tamper.is_honest else Outcome.FAILED
+            outcome = doubt if tick.has_left(sending.id) else Outcome.FAILED
             outcome = Outcome.OK if disk and disk.rows_of(sending.id) else outcome
         else:
             outcome = Outcome.OK
@@ -332,15 +356,27 @@ class Process:
         waiting |= self._retaking
         for key in [k for k in self.disks if k not in self.core.mailboxes and k not in waiting]:
             self._filing.release(key)
+            self._write_put_off(key)
             del self.disks[key]
             self._releasing.discard(key)
+
+    def _write_put_off(self, key: MailboxKey) -> None:
+        changes, fault = self._put_off.take(key), None
+        if changes:
+            fault = self.disks[key].take_fault()
+        if fault is None or fault is DiskFault.UNCERTAIN:
+            self._apply(key, changes)
+        if fault is not None:
+            self._put_off.forget_acks(key)
 
     # Small parts.
 
     def _opened(self, disk: Disk, *, is_live: bool, is_new_claim: bool) -> MailboxTaken:
         disk.open(self.clocks, take=is_new_claim)
         self._setting.history.opened(disk)
-        snapshot = self._setting.tamper.snapshot(disk.snapshot())
+        tamper = self._setting.tamper
+        snapshot = tamper.snapshot(disk.snapshot())
+        snapshot = snapshot if is_live else tamper.adopted(snapshot)
         return MailboxTaken(snapshot, is_live, Profile())
 
     def _mail(self, wanted: list[Transmission], tick: Tick) -> list[tuple[LinkId, Packet]]:

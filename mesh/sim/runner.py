@@ -1,5 +1,6 @@
 """Runs many seeds, on several processors if asked, and sums up what they say."""
 
+import gc
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -68,16 +69,47 @@ class Summary:
         return {name: dict(v) if isinstance(v, Counter) else v for name, v in values}
 
 
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """In how many of some seeds a mutant was caught, and where first."""
+
+    mutant: str
+    seeds: int
+    caught: int
+    first: int | None
+
+
 def run(plan: Plan) -> Report:
-    """Carry out one plan."""
+    """Carry out one plan. Cycles of garbage wait until its end: looking for them takes longer."""
     tamper = MUTANTS[plan.mutant]() if plan.mutant else None
-    return simulate(plan.seed, plan.nodes, messages=plan.messages, tamper=tamper)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return simulate(plan.seed, plan.nodes, messages=plan.messages, tamper=tamper)
+    finally:
+        gc.collect()
+        if was_enabled:
+            gc.enable()
 
 
 def run_all(plans: Iterable[Plan], *, jobs: int = 1) -> Iterator[Report]:
     """Carry out all plans and yield their reports in order."""
     if jobs <= 1:
-        yield from map(run, plans)
+        gc.freeze()
+        try:
+            yield from map(run, plans)
+        finally:
+            gc.unfreeze()
         return
-    with multiprocessing.get_context("spawn").Pool(min(jobs, jobs_max)) as pool:
+    # A frozen object is not looked at again: all modules are loaded by now.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(jobs, jobs_max), initializer=gc.freeze) as pool:
         yield from pool.imap(run, plans, chunksize=_CHUNK)
+
+
+def hit_rates(seeds: range, *, jobs: int = 1) -> Iterator[Hits]:
+    """Put each mutant into all seeds and yield how often it was caught."""
+    for name in MUTANTS:
+        reports = run_all([Plan(seed, mutant=name) for seed in seeds], jobs=jobs)
+        caught = [report.seed for report in reports if report.failure]
+        yield Hits(name, len(seeds), len(caught), caught[0] if caught else None)

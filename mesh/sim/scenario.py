@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Final
 
 from mesh import limits
+from mesh.core.bounds import BOUNDS, Bounds
 from mesh.core.events import Broadcast, Draft, Rename, Shown, Submit, Token, Trust
 from mesh.model import Address, Kind, MessageId, fingerprint, fold, parse_address
 from mesh.sim import faults
@@ -97,7 +98,8 @@ class _Scenario:
         self, random: Random, nodes: int | None, messages: int | None, tamper: Tamper
     ) -> None:
         self.random = random
-        self.world = World(random, tamper)
+        self._is_scarce = random.random() < 0.25
+        self.world = World(random, tamper, _scarce(random) if self._is_scarce else BOUNDS)
         self._tokens = 0
         nodes = nodes or random.randint(3, 7)
         for _ in range(random.randint(min(2, nodes), min(4, nodes))):
@@ -146,11 +148,19 @@ class _Scenario:
                 look_at += limits.tend_interval_s
                 for host in self.world.hosts:
                     self.world.rescan(host)
+            if self._is_scarce:
+                self._make_room()
             if not history.unsettled() and self._is_quiet():
                 return timeline.now - started_at
         left = history.unsettled() or ["a process that never comes to rest"]
         text = "; ".join(left[:3])
         raise Violation(f"not settled {quiet_s_max:g} s after everything was mended: {text}")
+
+    def _make_room(self) -> None:
+        """Everybody is there and reads, as nothing more fits into the inboxes otherwise."""
+        for agent in self.world.agents:
+            self.world.start(agent)
+            self._read(agent)
 
     def _is_quiet(self) -> bool:
         return all(p.is_quiet() for p in self.world.running() if not p.paused_until)
@@ -245,15 +255,16 @@ class _Scenario:
         )
 
     def _draft(self, sending: Sending) -> Draft:
-        hops = limits.chain_hops_max + 1 if self.random.random() < 0.03 else 0
-        chain = tuple(bytes([hop]) for hop in range(hops))
+        sending.hops = limits.chain_hops_max + 1 if self.random.random() < 0.03 else 0
+        chain = tuple(bytes([hop]) for hop in range(sending.hops))
         return Draft(sending.id, sending.kind, sending.body, b"", 0, sending.ttl_s, chain=chain)
 
     def _read(self, agent: Agent) -> None:
         process, unread = agent.session, agent.disk.unread()
         if process is not None and unread and process.is_quiet():
             shown = tuple(unread[: self.random.randint(1, len(unread))])
-            process.post(Shown(self._token(), agent.disk.key, shown))
+            token = self._token() if self.random.random() < 0.5 else None
+            process.post(Shown(token, agent.disk.key, shown))
 
     def _rename(self) -> None:
         agent = self.random.choice(self.world.agents)
@@ -263,6 +274,7 @@ class _Scenario:
             self.world.history.inject("rename", agent.disk.key)
             token = self._token()
             new = f"{agent.disk.name}-2"
+            sending.new_name = new
             event = Rename(token, agent.disk.key, new, self._draft(sending))
             process.submit(token, sending, event)
 
@@ -273,4 +285,14 @@ class _Scenario:
         process = agent.session
         if process is not None:
             name, prefix = other.disk.name, fingerprint(other.disk.key)[:8]
+            self.world.history.trusts.add((agent.disk.key, fold(name), other.disk.key))
             process.post(Trust(self._token(), agent.disk.key, Address(name, prefix)))
+
+
+def _scarce(random: Random) -> Bounds:
+    """Draw bounds that a run comes up against; readers are slow, after all."""
+    return Bounds(
+        window_letters=random.choice([1, 3, 6]),
+        outbox_letters=random.choice([10, 30]),
+        inbox_letters_per_author=random.choice([6, 10]),
+    )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
+from mesh.core.bounds import Bounds
 from mesh.sim.clock import Timeline
 from mesh.sim.history import History
 from mesh.sim.network import Network
@@ -19,3 +20,4 @@ class Setting:
     network: Network
     history: History
     tamper: Tamper
+    bounds: Bounds

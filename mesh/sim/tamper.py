@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mesh.core.bounds import Bounds
 from mesh.core.changes import Change
 from mesh.core.effects import Effects
 from mesh.core.events import Event
@@ -17,6 +18,8 @@ class Tamper:
     from the disk after a failed commit. `is_answering_early`: answers do not wait for the commit.
     `is_locking`: only one process at a time holds a mailbox. `unit_of_commit` is how many changes
     are atomic (0: all of a tick). `is_verifying`: a file is put into place only if it is right.
+    `is_discreet`: what says that something is written waits until it is. `is_honest`: the sender
+    is told how uncertain a commit is.
     """
 
     is_synced = True
@@ -24,6 +27,8 @@ class Tamper:
     is_answering_early = False
     is_locking = True
     is_verifying = True
+    is_discreet = True
+    is_honest = True
     unit_of_commit = 0
 
     def event(self, event: Event) -> Event:
@@ -44,6 +49,14 @@ class Tamper:
     def snapshot(self, snapshot: MailboxSnapshot) -> MailboxSnapshot:
         """Change what is read back at start."""
         return snapshot
+
+    def adopted(self, snapshot: MailboxSnapshot) -> MailboxSnapshot:
+        """Change what is read by a process that tends a mailbox."""
+        return snapshot
+
+    def bounds(self, bounds: Bounds) -> Bounds:
+        """Change how much mail the core takes."""
+        return bounds
 
     def items(self, items: list[MailItem]) -> list[MailItem]:
         """Change what is put into mail."""

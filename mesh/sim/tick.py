@@ -8,6 +8,7 @@ from mesh import limits
 from mesh.core.changes import BindOutbox, Change, PutOutbox
 from mesh.core.effects import Effects, Transmission
 from mesh.core.filework import DropSpool, FileTask
+from mesh.core.patience import is_patient, is_repeatable
 from mesh.model import Letter, LinkId, MailboxKey, MessageId
 from mesh.packet import Mail, MailItem, Packet
 from mesh.sim.disk import Disk
@@ -36,10 +37,14 @@ class Tick:
     changes: dict[MailboxKey, list[Change]] = field(default_factory=dict)
     fresh: dict[tuple[MailboxKey, int], tuple[Letter, bytes]] = field(default_factory=dict)
     failed: set[MailboxKey] = field(default_factory=set)
+    acks: list[tuple[LinkId, MailboxKey, Packet]] = field(default_factory=list)
+    is_awaited: bool = False
 
     def add(self, effects: Effects, history: History) -> None:
         """Append the effects of the next step."""
         self.effects.append(effects)
+        self.acks += effects.acks
+        self.is_awaited = self.is_awaited or bool(effects.answers or effects.arrivals)
         for key, change in effects.changes:
             self.changes.setdefault(key, []).append(change)
             if isinstance(change, PutOutbox):
@@ -55,6 +60,15 @@ class Tick:
             is_behind = transmission.mailbox in held_back
             (self.after if is_behind else self.at_once).append(transmission)
         self.after += effects.transmissions_after
+
+    def can_be_put_off(self) -> bool:
+        """Whether nobody waits for what there is to write."""
+        return (
+            not self.is_awaited
+            and not self.after
+            and all(is_patient(packet) for _, _, packet in self.acks)
+            and all(is_repeatable(c) for batch in self.changes.values() for c in batch)
+        )
 
     def mail(
         self, wanted: list[Transmission], disks: Mapping[MailboxKey, Disk], tamper: Tamper

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Final
 
+from mesh.core.bounds import BOUNDS, Bounds
 from mesh.core.events import LocalNodes, Sighted, Source, Stopping
 from mesh.core.links import PROTOCOL_VERSION
 from mesh.model import CurveKey, HostId, Incarnation, MailboxKey, NodeId
@@ -55,6 +57,7 @@ class Host:
     clocks: HostClocks
     agents: list[Agent] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
+    secrets: tuple[int, ...] = (1,)
     is_off: bool = False
 
     def holder(self, disk: Disk) -> Process | None:
@@ -69,7 +72,7 @@ class Host:
 class World:
     """Everything there is. All chance comes from `random`; `busy` agents get most of the mail."""
 
-    def __init__(self, random: Random, tamper: Tamper) -> None:
+    def __init__(self, random: Random, tamper: Tamper, bounds: Bounds = BOUNDS) -> None:
         self.timeline = Timeline()
         self.random = random
         self.file_random = Random(f"files {random.getstate()[1][1:3]}")  # noqa: S311
@@ -81,8 +84,9 @@ class World:
         self.busy: list[Agent] = []
         self.is_multicast = random.random() < 0.8
         self._setting = Setting(
-            self.timeline, random, self.file_random, self.network, self.history, tamper
+            self.timeline, random, self.file_random, self.network, self.history, tamper, bounds
         )
+        self.history.bounds = bounds
         self._next_port = well_known_port + 1
 
     def add_host(self) -> Host:
@@ -147,6 +151,23 @@ class World:
             host.clocks.boot()
             host.is_off = False
 
+    def rotate(self, host: Host, secret: int) -> None:
+        """Give a host another secret: its sessions start again and understand the old one, too."""
+        host.secrets = (secret, host.secrets[0])
+        for agent in host.agents:
+            if agent.process is not None and agent.process.is_alive:
+                self.crash(agent)
+                self.timeline.after(self.random.uniform(0.3, 3.0), partial(self.start, agent))
+
+    def retire(self, secret: int) -> None:
+        """The time of all older secrets is up on the hosts that have this one."""
+        for host in self.hosts:
+            if host.secrets[0] == secret:
+                host.secrets = (secret,)
+                for process in host.processes:
+                    process.secrets = host.secrets
+        self.network.end_foreign()
+
     def wipe(self, agent: Agent) -> bool:
         """Lose an agent's database while nobody holds it."""
         if agent.host.holder(agent.disk) is not None:
@@ -197,7 +218,11 @@ class World:
             PROTOCOL_VERSION, NodeId(random.randbytes(16)), host.id, curve, (endpoint,)
         )
         process = Process(
-            self._setting, host_number=host.number, clocks=host.clocks, greeting=greeting
+            self._setting,
+            host_number=host.number,
+            clocks=host.clocks,
+            greeting=greeting,
+            secrets=host.secrets,
         )
         host.processes.append(process)
         self.network.listeners[endpoint] = (curve, process)

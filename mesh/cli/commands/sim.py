@@ -2,13 +2,14 @@
 
 import asyncio
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from mesh.cli.command import Command, Exit
 from mesh.cli.console import Console
 from mesh.sim.mutants import MUTANTS
-from mesh.sim.runner import Plan, Summary, jobs_max, run_all
+from mesh.sim.runner import Hits, Plan, Summary, hit_rates, jobs_max, run_all
 from mesh.sim.scenario import Report, messages_max, nodes_max
 
 _SEEDS_MAX = 10_000_000
@@ -40,10 +41,18 @@ def _configure(parser: ArgumentParser) -> None:
         default="",
         help=f"put a deliberate mistake in, to see it caught: {', '.join(sorted(MUTANTS))}",
     )
+    parser.add_argument(
+        "--mutants",
+        action="store_true",
+        help="put in every deliberate mistake in turn and say how often each is caught",
+    )
 
 
 async def _run(options: Namespace, console: Console) -> int:
     first = options.seed
+    if options.mutants:
+        seeds = range(first, first + options.seeds)
+        return await _run_mutants(hit_rates(seeds, jobs=options.jobs), console)
     plans = [
         Plan(seed, options.nodes, options.messages, options.mutant)
         for seed in range(first, first + options.seeds)
@@ -60,6 +69,19 @@ async def _run(options: Namespace, console: Console) -> int:
             {"summary": True, **_status(summary.failures), **summary.to_json()}, text
         )
     return Exit.FAILED if summary.failures else Exit.DONE
+
+
+async def _run_mutants(rates: Iterator[Hits], console: Console) -> int:
+    missed = 0
+    while (hits := await asyncio.to_thread(next, rates, None)) is not None:
+        missed += 0 if hits.caught else 1
+        where = f", first in {hits.first}" if hits.caught else ""
+        text = f"{hits.mutant}: caught in {hits.caught} of {hits.seeds} seeds{where}"
+        await console.show({**_status(0 if hits.caught else 1), **asdict(hits)}, text)
+    text = f"{len(MUTANTS) - missed} of {len(MUTANTS)} caught"
+    summary = {"summary": True, "mutants": len(MUTANTS), "missed": missed}
+    await console.show({**summary, **_status(missed)}, text)
+    return Exit.FAILED if missed else Exit.DONE
 
 
 async def _show(plan: Plan, report: Report, console: Console, *, is_alone: bool) -> None:
@@ -115,7 +137,8 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
 COMMAND = Command(
     name="sim",
     summary="Run the protocol on a virtual network with seeded faults.",
-    example="mesh sim --nodes 5 --seed 7\nmesh sim --seed 1 --seeds 1000 --jobs 2",
+    example="mesh sim --nodes 5 --seed 7\nmesh sim --seed 1 --seeds 1000 --jobs 2\n"
+    "mesh sim --mutants --seeds 300",
     configure=_configure,
     run=_run,
 )
