@@ -95,6 +95,9 @@ class Config:
     share_roots: tuple[Path, ...] | None = None
     """Directories whose files may be shared; None is the working directory and its git root."""
 
+    share_allow: tuple[Path, ...] = ()
+    """Files that may be shared although their names or contents say that they hold credentials."""
+
     file_bytes_max: int = limits.streamed_file_bytes_max
     """Largest file that is shared or received, in bytes; costs that much of both disks."""
 
@@ -128,7 +131,8 @@ class Config:
         _check_choice(self.push, "IPC_PUSH", PUSH_MODES)
         _check_choice(self.share_command, "IPC_SHARE_COMMAND", COMMAND_POLICIES)
         if self.share_roots is not None:
-            put(self, "share_roots", _check_roots(self.share_roots))
+            put(self, "share_roots", _check_paths(self.share_roots, "IPC_SHARE_ROOTS"))
+        put(self, "share_allow", _check_paths(self.share_allow, "IPC_SHARE_ALLOW"))
         if self.mode == "open" and not self.is_loopback_only and not self.is_open_allowed:
             raise ConfigError(
                 f"IPC_BIND={self.bind} would let anyone in the network join, as there is no "
@@ -200,7 +204,7 @@ class Config:
         """
         read = {name: text.strip() for name, text in environ.items() if name.startswith("IPC_")}
         home = absolute(Path(read.get("IPC_HOME") or _default_home()), "IPC_HOME")
-        roots = read.get("IPC_SHARE_ROOTS")
+        roots, allow = read.get("IPC_SHARE_ROOTS"), read.get("IPC_SHARE_ALLOW", "")
         config = cls(
             home=home,
             secret=read_secret(read, home),
@@ -220,6 +224,7 @@ class Config:
                 read, "IPC_FILES_QUOTA", limits.files_bytes_per_author_max
             ),
             share_roots=tuple(map(Path, split(roots, os.pathsep))) if roots else None,
+            share_allow=tuple(map(Path, split(allow, os.pathsep))),
         )
         if wipe:
             environ.pop("IPC_SHARED_SECRET", None)
@@ -237,10 +242,10 @@ def _check_peers(peers: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(peers))
 
 
-def _check_roots(roots: tuple[Path, ...]) -> tuple[Path, ...]:
-    if len(roots) > limits.share_roots_max:
-        raise ConfigError(f"IPC_SHARE_ROOTS has more than {limits.share_roots_max} directories.")
-    return tuple(absolute(root, "IPC_SHARE_ROOTS") for root in roots)
+def _check_paths(paths: tuple[Path, ...], variable: str) -> tuple[Path, ...]:
+    if len(paths) > limits.share_roots_max:
+        raise ConfigError(f"{variable} has more than {limits.share_roots_max} paths.")
+    return tuple(absolute(path, variable) for path in paths)
 
 
 def _check_names(*, mesh: str, instance_id: str | None) -> None:

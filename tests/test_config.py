@@ -92,6 +92,7 @@ def test_every_variable_reaches_its_field(home, tmp_path):
             "IPC_PUSH": "Channel",
             "IPC_SHARE_COMMAND": "any",
             "IPC_SHARE_ROOTS": os.pathsep.join([str(tmp_path), "relative"]),
+            "IPC_SHARE_ALLOW": f"{tmp_path}/.env.example",
         }
     )
     assert config == Config(
@@ -109,6 +110,7 @@ def test_every_variable_reaches_its_field(home, tmp_path):
         push="channel",
         share_command="any",
         share_roots=(tmp_path, Path.cwd() / "relative"),
+        share_allow=(tmp_path / ".env.example",),
     )
     assert config.peer_addresses == (("10.0.0.5", 47601), ("box", PORT), ("fe80::1%eth0", 5))
 
@@ -116,7 +118,7 @@ def test_every_variable_reaches_its_field(home, tmp_path):
 def test_empty_values_mean_unset_except_for_the_secret(home):
     names = (
         "SHARED_SECRET_FILE SHARED_SECRET_PREVIOUS MESH INSTANCE_ID PEERS PORT BIND OPEN MDNS PUSH "
-        "SHARE_COMMAND SHARE_ROOTS"
+        "SHARE_COMMAND SHARE_ROOTS SHARE_ALLOW"
     )
     environ = {f"IPC_{name}": " " for name in names.split()} | {"IPC_HOME": str(home)}
     assert Config.from_env(environ) == Config(home=home)
@@ -253,6 +255,7 @@ def test_wiping_takes_the_secrets_and_nothing_else(home):
         ("IPC_PUSH", "bell"),
         ("IPC_SHARE_COMMAND", "all"),
         ("IPC_SHARE_ROOTS", "~no-such-user-here/x"),
+        ("IPC_SHARE_ALLOW", "~no-such-user-here/x"),
         ("IPC_HOME", "~no-such-user-here/x"),
         ("IPC_PEERS", "bad host"),
         ("IPC_PEERS", ",".join(f"h{n}" for n in range(limits.static_peers_max + 1))),

@@ -185,7 +185,8 @@ def _read_body(encoded: bytes, files: Path, letter: Letter) -> tuple[str, Any, P
         )
     except (PeerError, StoreError) as exc:
         return (body.content, {**data, "path": None, "problem": str(exc)}, None)
-    return (body.content, {**data, "path": str(path), **_inline_text(body.attachment)}, path)
+    facts = {**data, "type": "file", "bytes": len(body.attachment), "path": str(path)}
+    return (body.content, {**facts, **_inline_text(body.attachment)}, path)
 
 
 def _received_file(
@@ -196,7 +197,10 @@ def _received_file(
     facts = {**data, "name": file.name, "bytes": file.bytes, "blake2b": digest}
     path = find_received(files, author=author.hex(), digest=digest)
     if path is None:
-        return ({**facts, "path": None, "problem": "The file is no longer where it was put."}, None)
+        return (
+            {**facts, "path": None, "problem": "The file is not, or no longer, where it was put."},
+            None,
+        )
     return ({**facts, "path": str(path)}, path)
 
 

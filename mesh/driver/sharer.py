@@ -27,12 +27,22 @@ async def share_file(
     parse_address(to)
     config, cwd = box.node.config, Path.cwd()
     size = await asyncio.to_thread(
-        shared_size, path, roots=config.share_roots, cwd=cwd, home=config.home
+        shared_size,
+        path,
+        roots=config.share_roots,
+        cwd=cwd,
+        home=config.home,
+        allowed=config.share_allow,
     )
     if size > limits.file_bytes_max:
         return await _stream(box, to, path, description, cwd, on_progress)
     shared = await asyncio.to_thread(
-        read_shared_file, path, roots=config.share_roots, cwd=cwd, home=config.home
+        read_shared_file,
+        path,
+        roots=config.share_roots,
+        cwd=cwd,
+        home=config.home,
+        allowed=config.share_allow,
     )
     made = contents.file_draft(
         shared.name,
@@ -58,6 +68,7 @@ async def share_command(
         roots=config.share_roots,
         cwd=cwd,
         home=config.home,
+        allowed=config.share_allow,
         secrets=[s for s in (config.secret, config.previous_secret) if s],
     )
     data = {

@@ -134,6 +134,7 @@ class Transfers:
             roots=self._config.share_roots,
             cwd=cwd,
             home=self._config.home,
+            allowed=self._config.share_allow,
             bytes_max=self._config.file_bytes_max,
             pin=pin,
         )

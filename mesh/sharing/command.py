@@ -69,6 +69,7 @@ async def run_shared_command(
     cwd: Path,
     timeout_s: float = limits.command_timeout_s,
     home: Path | None = None,
+    allowed: Sequence[Path] = (),
     secrets: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> CommandResult:
@@ -84,7 +85,8 @@ async def run_shared_command(
     """
     arguments = split_command(command)
     given_roots = None if roots is None else tuple(roots)
-    arguments = permit(arguments, policy, Surroundings(cwd=cwd, roots=given_roots, home=home))
+    surroundings = Surroundings(cwd=cwd, roots=given_roots, home=home, allowed=tuple(allowed))
+    arguments = permit(arguments, policy, surroundings)
     if not cwd.is_dir():
         raise UsageError(f"The working directory {cwd} does not exist.")
     mark = random_secrets.token_hex(16)

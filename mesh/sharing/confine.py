@@ -23,12 +23,14 @@ _CREDENTIAL_PLACES: Final = (
     (".config", "gcloud"),
     (".config", "gh"),
     (".docker", "config.json"),
+    (".m2", "settings.xml"),
 )
 _CREDENTIAL_NAMES: Final = (
     *(".env*", "*.env", "*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.ppk", "*.jks", "*.kdbx"),
     *("*.keystore", "*.ovpn", "credentials*", ".credentials*", ".netrc", "_netrc", ".npmrc"),
     *(".pypirc", ".git-credentials", ".pgpass", ".my.cnf", ".htpasswd", ".dockercfg"),
-    *(".vault-token", ".terraformrc", ".*_history", ".claude.json"),
+    *(".vault-token", ".terraformrc", ".*_history", ".claude.json", "oauth_creds.json"),
+    *("*.tfstate", "*.tfstate.backup", ".s3cfg", ".boto", "rclone.conf", "auth.json"),
     *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*"),
 )
 _KEY_NAME: Final = re.compile(r"id_[^.]*\Z")
@@ -49,11 +51,17 @@ class Place:
 
 
 def locate(
-    path: str | Path, *, roots: Sequence[Path] | None, cwd: Path, home: Path | None = None
+    path: str | Path,
+    *,
+    roots: Sequence[Path] | None,
+    cwd: Path,
+    home: Path | None = None,
+    allowed: Sequence[Path] = (),
 ) -> Place:
     """Find where a path leads and judge it; whether a file is there is not looked at.
 
     `roots` None means `cwd` and its git root; `home` is the state directory, which is never shared.
+    `allowed` are files that the user has named: they may be shared whatever they are called.
 
     Raises:
         PolicyError: outside the roots, or a credential file.
@@ -62,9 +70,13 @@ def locate(
     given = absolute(path, cwd=cwd)
     # `..` after a link leaves the link's target, so it is not taken out before links are followed.
     resolved = Path(os.path.realpath(_joined(path, cwd=cwd)))
+    is_allowed = is_among(resolved, allowed)
     for judged in (given, resolved):
-        if is_credential(judged, home=home):
-            raise PolicyError(f"{path} may hold credentials; such files are never shared.")
+        if is_kept_in(judged, home) or (not is_allowed and is_credential(judged)):
+            raise PolicyError(
+                f"{path} may hold credentials; such files are never shared, unless the user has "
+                "named them in IPC_SHARE_ALLOW."
+            )
     for root in resolved_roots(roots, cwd=cwd):
         if resolved.is_relative_to(root):
             return Place(root, resolved.relative_to(root).parts)
@@ -98,9 +110,7 @@ def is_credential(path: Path, *, home: Path | None = None) -> bool:
     """Tell whether an absolute path names a place where secrets are usually kept."""
     if any(path.is_relative_to(directory) for directory in _KERNEL_DIRECTORIES):
         return True
-    if home is not None and (
-        path.is_relative_to(home) or path.is_relative_to(os.path.realpath(home))
-    ):
+    if is_kept_in(path, home):
         return True
     parts = [_fold(part) for part in path.parts]
     if _CREDENTIAL_DIRECTORIES.intersection(parts):
@@ -113,6 +123,18 @@ def is_credential(path: Path, *, home: Path | None = None) -> bool:
     return _KEY_NAME.match(name) is not None or any(
         fnmatchcase(name, pattern) for pattern in _CREDENTIAL_NAMES
     )
+
+
+def is_kept_in(path: Path, home: Path | None) -> bool:
+    """Tell whether a path lies in the state directory."""
+    return home is not None and (
+        path.is_relative_to(home) or path.is_relative_to(os.path.realpath(home))
+    )
+
+
+def is_among(resolved: Path, allowed: Sequence[Path]) -> bool:
+    """Tell whether a path free of links is one of the files that the user has named."""
+    return any(str(resolved) == os.path.realpath(path) for path in allowed)
 
 
 def resolved_roots(roots: Sequence[Path] | None, *, cwd: Path) -> tuple[Path, ...]:

@@ -20,7 +20,7 @@ from typing import Final
 
 from mesh import limits
 from mesh.errors import DiskFullError, MalformedError, PolicyError, StoreError, UsageError
-from mesh.sharing.confine import Place, absolute, locate
+from mesh.sharing.confine import Place, absolute, is_among, locate
 
 O_BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 O_NOFOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
@@ -64,19 +64,21 @@ def read_shared_file(
     cwd: Path,
     bytes_max: int = limits.file_bytes_max,
     home: Path | None = None,
+    allowed: Sequence[Path] = (),
 ) -> SharedContent:
     """Read a file that may be shared, whole.
 
-    `roots` None means `cwd` and its git root; `home` is the state directory, which is never shared.
-    Links are followed as long as they stay inside the roots.
+    `roots` None means `cwd` and its git root; `home` is the state directory, which is never shared;
+    `allowed` are files that the user has named although they look like credentials. Links are
+    followed as long as they stay inside the roots.
 
     Raises:
         PolicyError: outside the roots, or a credential file, be it through a link.
         UsageError: missing, no regular file, unreadable, or larger than `bytes_max`.
     """
-    with open_shared(path, roots=roots, cwd=cwd, home=home) as (descriptor, name):
+    with open_shared(path, roots=roots, cwd=cwd, home=home, allowed=allowed) as (descriptor, name):
         content = _read_whole(descriptor, str(path), bytes_max)
-        check_content(content, path)
+        check_content(content, path, cwd=cwd, allowed=allowed)
     return SharedContent(
         name=name,
         content=content,
@@ -88,7 +90,12 @@ def read_shared_file(
 
 @contextmanager
 def open_shared(
-    path: str | Path, *, roots: Sequence[Path] | None, cwd: Path, home: Path | None
+    path: str | Path,
+    *,
+    roots: Sequence[Path] | None,
+    cwd: Path,
+    home: Path | None,
+    allowed: Sequence[Path] = (),
 ) -> Iterator[tuple[int, str]]:
     """Open a file that may be shared; gives its descriptor and the name to show for it.
 
@@ -96,7 +103,7 @@ def open_shared(
         PolicyError: outside the roots, or a credential file, be it through a link.
         UsageError: missing, no regular file, or unreadable.
     """
-    place = locate(path, roots=roots, cwd=cwd, home=home)
+    place = locate(path, roots=roots, cwd=cwd, home=home, allowed=allowed)
     try:
         with _opened(place, str(path)) as descriptor:
             name = os.fsencode(absolute(path, cwd=cwd).name).decode("utf-8", "replace")
@@ -111,13 +118,16 @@ def open_shared(
         raise UsageError(f"{path} cannot be read ({exc.strerror}).") from exc
 
 
-def check_content(beginning: bytes, path: str | Path) -> None:
-    """Check how a file begins.
+def check_content(
+    beginning: bytes, path: str | Path, *, cwd: Path, allowed: Sequence[Path] = ()
+) -> None:
+    """Check how a file begins, unless the user has named it.
 
     Raises:
         PolicyError: it holds a private key.
     """
-    if _PRIVATE_KEY.match(beginning):
+    resolved = Path(os.path.realpath(absolute(path, cwd=cwd)))
+    if _PRIVATE_KEY.match(beginning) and not is_among(resolved, allowed):
         raise PolicyError(f"{path} holds a private key; such files are never shared.")
 
 

@@ -64,6 +64,7 @@ class Surroundings:
     cwd: Path
     roots: tuple[Path, ...] | None = None
     home: Path | None = None
+    allowed: tuple[Path, ...] = ()
 
 
 def split_command(command: str) -> list[str]:
@@ -263,6 +264,7 @@ def _locate(word: str, surroundings: Surroundings) -> None:
         roots=surroundings.roots,
         cwd=surroundings.cwd,
         home=surroundings.home,
+        allowed=surroundings.allowed,
     )
 
 

@@ -36,10 +36,15 @@ class SpooledFile:
 
 
 def shared_size(
-    path: str | Path, *, roots: Sequence[Path] | None, cwd: Path, home: Path | None = None
+    path: str | Path,
+    *,
+    roots: Sequence[Path] | None,
+    cwd: Path,
+    home: Path | None = None,
+    allowed: Sequence[Path] = (),
 ) -> int:
     """Return the size of a file that may be shared; raises as `open_shared` does."""
-    with open_shared(path, roots=roots, cwd=cwd, home=home) as (descriptor, _):
+    with open_shared(path, roots=roots, cwd=cwd, home=home, allowed=allowed) as (descriptor, _):
         return os.fstat(descriptor).st_size
 
 
@@ -50,6 +55,7 @@ def spool_shared_file(
     roots: Sequence[Path] | None,
     cwd: Path,
     home: Path | None = None,
+    allowed: Sequence[Path] = (),
     bytes_max: int = limits.streamed_file_bytes_max,
     pin: Callable[[bytes], None],
 ) -> SpooledFile:
@@ -61,10 +67,10 @@ def spool_shared_file(
         PolicyError, UsageError: as `open_shared`, or larger than `bytes_max`.
         DiskFullError, StoreError: it cannot be kept; nothing was.
     """
-    with open_shared(path, roots=roots, cwd=cwd, home=home) as (source, name):
+    with open_shared(path, roots=roots, cwd=cwd, home=home, allowed=allowed) as (source, name):
         size = os.fstat(source).st_size
         check_size(path, size, bytes_max)
-        check_content(_beginning(source), path)
+        check_content(_beginning(source), path, cwd=cwd, allowed=allowed)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = free_bytes(directory)
         if free - size < limits.files_free_bytes_min:

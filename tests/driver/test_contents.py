@@ -138,3 +138,47 @@ def test_saved_text_is_private_and_saved_once(tmp_path):
     assert contents.save_text(tmp_path, message) == path
     assert path.read_text() == "long text"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_lies_about_an_attachment_are_put_right(tmp_path):
+    attachment = b"twelve bytes"
+    digest = digest_of(attachment)
+    data = {"type": "command", "name": "../../x", "bytes": 3, "blake2b": digest, "path": "/etc/x"}
+    message = read(encode_body("a file", dump_json(data), attachment), tmp_path)
+    assert (message.data["type"], message.data["bytes"]) == ("file", 12)
+    assert message.path == message.data["path"]
+    assert message.path.startswith(f"{tmp_path}/{digest[:12]}-")
+
+
+JSON_VALUES = [
+    *(0, -1, 2**53 + 1, 2**63, 2**64, -(2**64), 10**400, -0.0, 0.1, 1e308, 5e-324, 1.0, 1e22),
+    *("", "\0", "\U0001f600", "e\u0301", "\u2028", "\ufeff", "\x7f"),
+    *(None, True, [], {}, [[]], {"": ""}, {"a": {"": None}}, [1, 1.0, True]),
+]
+
+
+@pytest.mark.parametrize("value", JSON_VALUES, ids=range(len(JSON_VALUES)))
+def test_data_of_any_shape_comes_back_bit_for_bit(value, tmp_path):
+    made = contents.draft("x", {"v": value}, Options(), kind=Kind.DIRECT)
+    back = read(made.body, tmp_path).data["v"]
+    assert repr(back) == repr(value)
+
+
+def test_data_to_the_depth_limit_comes_back_and_one_deeper_is_refused(tmp_path):
+    value: list = []
+    for _ in range(limits.data_depth_max - 1):
+        value = [value]
+    assert (
+        read(contents.draft("x", value, Options(), kind=Kind.DIRECT).body, tmp_path).data == value
+    )
+    with pytest.raises(UsageError, match="data"):
+        contents.draft("x", [value], Options(), kind=Kind.DIRECT)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), {1: 2}, {"a": {2}}, b"x", object(), "\ud800", {"\ud83d": 1}],
+)
+def test_what_is_no_json_is_refused_by_name(value):
+    with pytest.raises(UsageError, match="data"):
+        contents.draft("x", value, Options(), kind=Kind.DIRECT)

@@ -126,6 +126,7 @@ def test_a_link_to_a_directory_outside_is_refused(project):
         *("id_rsa", "id_ed25519.pub", "id_work", ".netrc", ".npmrc", ".pypirc", ".git-credentials"),
         *(".git/config", ".git/modules/x/config", "credentials.json", ".credentials.json"),
         *(".ssh/known_hosts", ".aws/config", ".gnupg/x", ".kube/config", ".config/gh/hosts.yml"),
+        *("terraform.tfstate", "rclone.conf", ".codex/auth.json", ".gemini/oauth_creds.json"),
         *(".claude-ipc/secret", ".docker/config.json", ".bash_history", "store.jks", ".pgpass"),
     ],
 )
@@ -142,6 +143,31 @@ def test_credential_files_are_refused_also_through_links(path, project):
         (project / "harmless.d").symlink_to(target.parent, target_is_directory=True)
         with pytest.raises(PolicyError, match="credentials"):
             _read(f"harmless.d/{target.name}", project)
+
+
+def test_what_the_user_has_named_is_shared_and_nothing_beside_it(project):
+    (project / "key.txt").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    (project / ".env.example").write_text("TOKEN=\n")
+    allowed = (project / ".env.example", project / "key.txt")
+    for name in (".env.example", "key.txt"):
+        assert _read(name, project, allowed=allowed).name == name
+    for name in (".env", ".env.example.local"):
+        with pytest.raises(PolicyError, match="IPC_SHARE_ALLOW"):
+            _read(name, project, allowed=allowed)
+    if os.name == "posix":
+        (project / ".env.link").symlink_to(".env")
+        with pytest.raises(PolicyError):
+            _read(".env.link", project, allowed=allowed)
+        (project / "example").symlink_to(".env.example")
+        assert _read("example", project, allowed=allowed).content == b"TOKEN=\n"
+
+
+def test_state_directory_is_refused_although_it_was_named(project):
+    home = project / "state"
+    home.mkdir()
+    (home / "secret").write_text("x")
+    with pytest.raises(PolicyError):
+        _read("state/secret", project, home=home, allowed=(home / "secret",))
 
 
 @posix
@@ -227,8 +253,14 @@ def test_the_size_limit_is_exact_and_named(project):
 
 @posix
 @pytest.mark.parametrize("swapped", ["src", "src/main.py"])
-def test_a_link_put_in_place_after_the_judgement_is_not_followed(swapped, project, monkeypatch):
-    """The race that resolving and then opening by path would lose."""
+@pytest.mark.parametrize("has_path_descriptors", [True, False])
+def test_a_link_put_in_place_after_the_judgement_is_not_followed(
+    swapped, has_path_descriptors, project, monkeypatch
+):
+    """The race that resolving and then opening by path would lose; macOS has no O_PATH."""
+    if not has_path_descriptors:
+        monkeypatch.setattr(files, "_ENTER", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        assert _read("src/main.py", project).name == "main.py"
     secret = project.parent / "elsewhere"
     secret.mkdir()
     (secret / "main.py").write_text("private\n")
