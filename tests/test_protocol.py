@@ -291,7 +291,7 @@ def test_cards_mail_and_acks_are_signed_for_their_link():
     header = letters.encode(letter)
     signed = b"mesh1/mail\0" + BINDING + 2 * blake(b"mesh1-letter", header)
     mail = packet([4, SIGNER.key, signature(signed), [[2, 5], [2, 5]]], header, body, header, body)
-    verdicts = cbor([ALICE, LIFE, [[1, message_id(1), 1, 0]]])
+    verdicts = cbor([ALICE, LIFE, [[1, 1, 0, message_id(1)]]])
     ack = packet([5, SIGNER.key, signature(b"mesh1/ack\0" + BINDING + verdicts)], verdicts)
     expected = (
         Announce((own,)),

@@ -74,6 +74,7 @@ Sign = Callable[[MailboxKey, bytes], bytes]
 
 _VERDICTS: Final = {verdict.value: verdict for verdict in Verdict}
 
+_ID_BYTES: Final = 16
 _CARD: Final = b"mesh1/card\0"
 _MAIL: Final = b"mesh1/mail\0"
 _ACK: Final = b"mesh1/ack\0"
@@ -227,11 +228,7 @@ def _mail_item(author: MailboxKey, header: bytes, body: bytes, fact: object) -> 
 
 def _encode_ack(packet: Ack, sign: Sign, binding: bytes) -> bytes:
     assert 0 < len(packet.items) <= limits.ack_items_max
-    items = [
-        (item.sequence, item.message_id, item.verdict.value, WHY_NUMBERS[item.why])
-        for item in packet.items
-    ]
-    part = dumps((packet.author, packet.incarnation, items))
+    part = dumps((packet.author, packet.incarnation, _runs(packet.items)))
     signature = sign(packet.recipient, _ACK + binding + part)
     return join(PacketKind.ACK, (packet.recipient, signature), (part,))
 
@@ -242,29 +239,54 @@ def _decode_ack(head: list[object], parts: list[bytes], binding: bytes) -> Ack:
     (part,) = _first(parts, 1)
     verify(recipient, _ACK + binding + part, octets(signature, SIGNATURE_BYTES))
     value = load_small(part)
-    author, incarnation, items, *_ = array(value, items_min=3)
+    author, incarnation, runs, *_ = array(value, items_min=3)
+    items: list[AckItem] = []
+    for run in array(runs, items_min=1, items_max=limits.ack_items_max):
+        items += _ack_items(run)
+        if len(items) > limits.ack_items_max:
+            raise MalformedError("an ack of too many letters")
     return Ack(
         recipient,
         MailboxKey(octets(author, 32)),
         Incarnation(octets(incarnation, 8)),
-        tuple(
-            [_ack_item(item) for item in array(items, items_min=1, items_max=limits.ack_items_max)]
-        ),
+        tuple(items),
     )
 
 
-def _ack_item(value: object) -> AckItem:
-    sequence, message_id, verdict, why, *_ = array(value, items_min=4)
+def _runs(items: Sequence[AckItem]) -> list[tuple[int, int, int, bytes]]:
+    """Put verdicts on neighbours in a stream together, if they are the same."""
+    runs: list[tuple[int, int, int, bytes]] = []
+    ids: list[MessageId] = []
+    first = items[0]
+    for item in items:
+        if item.sequence != first.sequence + len(ids) or (
+            (item.verdict, item.why) != (first.verdict, first.why)
+        ):
+            runs.append(_run(first, ids))
+            first, ids = item, []
+        ids.append(item.message_id)
+    return [*runs, _run(first, ids)]
+
+
+def _run(first: AckItem, ids: Sequence[MessageId]) -> tuple[int, int, int, bytes]:
+    return (first.sequence, first.verdict.value, WHY_NUMBERS[first.why], b"".join(ids))
+
+
+def _ack_items(run: object) -> list[AckItem]:
+    first, verdict, why, ids, *_ = array(run, items_min=4)
     known = _VERDICTS.get(integer(verdict, 0, INTEGER_MAX))
     if known is None:
         raise MalformedError("a verdict that this protocol version does not have")
-    return AckItem(
-        integer(sequence, 1, INTEGER_MAX),
-        MessageId(octets(message_id, 16)),
-        known,
-        # A later version may know more reasons; the verdict stands without one.
-        WHYS.get(integer(why, 0, INTEGER_MAX), Why.NONE),
-    )
+    # A later version may know more reasons; the verdict stands without one.
+    reason = WHYS.get(integer(why, 0, INTEGER_MAX), Why.NONE)
+    if type(ids) is not bytes or not ids or len(ids) % _ID_BYTES:
+        raise MalformedError("not the message ids of a run")
+    number = len(ids) // _ID_BYTES
+    sequence = integer(first, 1, INTEGER_MAX + 1 - number)
+    return [
+        AckItem(sequence + n, MessageId(ids[n * _ID_BYTES : (n + 1) * _ID_BYTES]), known, reason)
+        for n in range(number)
+    ]
 
 
 def _decode_gap(head: list[object], _parts: list[bytes], _binding: bytes) -> Gap:

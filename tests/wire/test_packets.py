@@ -307,11 +307,35 @@ def ack_of(value) -> bytes:
     return heads.join(PacketKind.ACK, (BOB, sign(BOB, b"mesh1/ack\0" + BINDING + part)), [part])
 
 
-ROW = [1, b"m" * 16, 1, 0]
+ROW = [1, 1, 0, b"m" * 16]
+
+
+def test_equal_verdicts_on_neighbours_share_one_entry():
+    """PROTOCOL.md section 4: the number of entries, not of letters, decides the size."""
+
+    def verdict(sequence: int, what: Verdict, why: Why = Why.NONE) -> AckItem:
+        return AckItem(sequence, MessageId(sequence.to_bytes(16, "big")), what, why)
+
+    delivered, refused = Verdict.DELIVERED, Verdict.REFUSED
+    items = (
+        *(verdict(number, delivered) for number in (4, 5, 6, 9, 10, 3, 2)),
+        *(verdict(number, refused, Why.LOOP) for number in (3, 4)),
+        verdict(5, refused, Why.EXPIRED),
+        *(verdict(number, Verdict.SHOWN) for number in (6, 7)),
+    )
+    packet = Ack(BOB, ALICE, Incarnation(b"i" * 8), items)
+    data = encode(packet)
+    assert decode(data) == packet
+    _, _, (part,) = heads.split(data)
+    _, _, runs = codec.array(codec.loads(part, bytes_max=4096, depth_max=4))
+    assert [(run[0], len(run[3]) // 16) for run in runs] == [
+        *((4, 3), (9, 2), (3, 1), (2, 1)),
+        *((3, 2), (5, 1), (6, 2)),
+    ]
 
 
 def test_a_reason_of_a_later_version_leaves_the_verdict_standing():
-    ack = decode(ack_of([ALICE, b"i" * 8, [[1, b"m" * 16, 3, 99, "new"]], "new"]))
+    ack = decode(ack_of([ALICE, b"i" * 8, [[1, 3, 99, b"m" * 16, "new"]], "new"]))
     assert ack.items == (AckItem(1, MessageId(b"m" * 16), Verdict.REFUSED, Why.NONE),)
 
 
@@ -325,9 +349,13 @@ def test_a_reason_of_a_later_version_leaves_the_verdict_standing():
         [ALICE, b"i" * 8, []],
         [ALICE, b"i" * 8, [ROW] * (limits.ack_items_max + 1)],
         [ALICE, b"i" * 8, [[0, *ROW[1:]]]],
-        [ALICE, b"i" * 8, [[1, b"m", 1, 0]]],
-        [ALICE, b"i" * 8, [[1, b"m" * 16, 5, 0]]],
-        [ALICE, b"i" * 8, [[1, b"m" * 16, 1, -1]]],
+        [ALICE, b"i" * 8, [[1, 1, 0, b"m"]]],
+        [ALICE, b"i" * 8, [[1, 1, 0, b""]]],
+        [ALICE, b"i" * 8, [[1, 1, 0, "m" * 16]]],
+        [ALICE, b"i" * 8, [[1, 5, 0, b"m" * 16]]],
+        [ALICE, b"i" * 8, [[1, 1, -1, b"m" * 16]]],
+        [ALICE, b"i" * 8, [[codec.INTEGER_MAX, 1, 0, b"m" * 32]]],
+        [ALICE, b"i" * 8, [ROW, [2, 1, 0, bytes(16 * limits.ack_items_max)]]],
         [ALICE, b"i" * 8, [ROW[:3]]],
     ],
 )
