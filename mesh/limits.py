@@ -138,6 +138,16 @@ share_roots_max: Final = 64
 
 # The driver.
 tick_events_max: Final = 512
+tick_letters_max: Final = 1024
+"""How many letters of one link go into a tick; fewer, as soon as others write as well."""
+share_letters_max: Final = 32
+share_pause_s: Final = 0.03
+contention_s: Final = 1.0
+inbound_frames_alone_max: Final = 64
+"""How many envelopes wait to be opened; more, as soon as several links write."""
+inbound_frames_max: Final = 4096
+inbound_bytes_max: Final = 32 * MIB
+line_bytes_max: Final = 16 * MIB
 
 # Control: commands that act through the session of another process of this host.
 control_line_bytes_max: Final = 16 * MIB

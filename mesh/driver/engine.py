@@ -30,13 +30,14 @@ from mesh.core.node import Node
 from mesh.driver.bell import Bell
 from mesh.driver.ciphers import Ciphers
 from mesh.driver.clock import SleepWatch, now_s
+from mesh.driver.inbound import Inbound
 from mesh.driver.merge import Answering, Merged
 from mesh.driver.outbound import Outbound
 from mesh.driver.recovery import DiskWatch, Recovery, Reopen
 from mesh.driver.stores import Stores
-from mesh.errors import PeerError, StoreError
+from mesh.errors import StoreError
 from mesh.model import LinkId, MailboxKey
-from mesh.net.interface import Discovery, FramesReceived, Transport, TransportLost
+from mesh.net.interface import Discovery, Transport
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ class Engine:
             disk=disk,
         )
         self._files = files
+        self._inbound = Inbound(ciphers, refuse=self._refuse, drops=self.drops)
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -129,8 +131,7 @@ class Engine:
         self._events.append(event)
         self._posted += 1
         self._wake.set()
-        if len(self._events) >= limits.tick_events_max:
-            self._room.clear()
+        self._look_for_room()
 
     async def settle(self) -> None:
         """Wait until every event posted so far has been carried out."""
@@ -144,7 +145,7 @@ class Engine:
         watch = SleepWatch()
         due_at: float | None = None
         while True:
-            if not self._events:
+            if not self._is_ready():
                 due_at = await self._sleep()
                 if watch.has_slept(due_at=due_at):
                     self.post(Resumed())
@@ -152,16 +153,14 @@ class Engine:
             await self._tick()
 
     async def listen(self) -> None:
-        """Turn what the transport brings into events, as fast as the ticks keep up."""
+        """Let what the transport brings wait for its turn, as fast as the ticks keep up."""
         while True:
-            for event in await self._transport.receive():
-                match event:
-                    case FramesReceived():
-                        self._take_frames(event)
-                    case TransportLost():
-                        self._ciphers.drop(event.link)
-                        self.post(LinkLost(event.link, event.loss))
-                        self._listener.link_lost()
+            events = await self._transport.receive()
+            now = now_s()
+            for event in events:
+                self._inbound.put(event, now)
+            self._wake.set()
+            self._look_for_room()
             await self._room.wait()
 
     async def discover(self, discovery: Discovery) -> None:
@@ -182,8 +181,9 @@ class Engine:
             self.post(LinkLost(link, Loss.CLOSED))
 
     async def _sleep(self) -> float | None:
-        deadlines = [d for d in (self.core.next_deadline(), self._flush_at) if d is not None]
-        due_at = min(deadlines, default=None)
+        turn_at = self._inbound.next_turn(now_s())
+        deadlines = (self.core.next_deadline(), self._flush_at, turn_at)
+        due_at = min((d for d in deadlines if d is not None), default=None)
         delay_s = None if due_at is None else max(0.0, due_at - now_s())
         try:
             async with asyncio.timeout(delay_s):
@@ -243,12 +243,27 @@ class Engine:
             merged.add(self.core.step(Timeout(), now))
         for _ in range(min(len(self._events), limits.tick_events_max)):
             merged.add(self.core.step(self._events.popleft(), now))
+        for event in self._inbound.take(now):
+            merged.add(self.core.step(event, now))
+            if isinstance(event, LinkLost):
+                self._listener.link_lost()
         self._wake.clear()
-        if self._events:
+        if self._is_ready():
             self._wake.set()
-        if len(self._events) < limits.tick_events_max:
-            self._room.set()
+        self._look_for_room()
         return merged
+
+    def _is_ready(self) -> bool:
+        """Whether something waits that may go into a tick now."""
+        now = now_s()
+        turn_at = self._inbound.next_turn(now)
+        return bool(self._events) or (turn_at is not None and turn_at <= now)
+
+    def _look_for_room(self) -> None:
+        if len(self._events) < limits.tick_events_max and self._inbound.has_room(now_s()):
+            self._room.set()
+        else:
+            self._room.clear()
 
     async def _publish(self, merged: Merged, failed: dict[MailboxKey, StoreError]) -> None:
         for notice in merged.notices:
@@ -279,19 +294,6 @@ class Engine:
             self._listener.uncertain(answer, error)
         else:
             self._listener.answered(answer, error)
-
-    def _take_frames(self, event: FramesReceived) -> None:
-        try:
-            packets, unknown = self._ciphers.open(event.link, event.frames, is_door=event.is_door)
-        except PeerError as exc:
-            self.drops[type(exc).__name__] += 1
-            _log.debug("dropped an envelope on link %d: %s", event.link, exc)
-            self._refuse(event.link)
-            return
-        if unknown:
-            self.drops["UnknownPacket"] += unknown
-        for packet in packets:
-            self.post(PacketReceived(event.link, packet))
 
     def _refuse(self, link: LinkId) -> None:
         """A peer that never got through the greeting is not kept."""

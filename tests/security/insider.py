@@ -26,6 +26,7 @@ from mesh.model import (
 )
 from mesh.packet import Announce, Greeting, Hello, Mail, MailItem, Packet, Welcome
 from mesh.wire import bodies, frames, greetings, heads, letters, packets
+from mesh.wire.frames import Suite
 from mesh.wire.greetings import Opening
 from mesh.wire.keys import (
     LinkKeys,
@@ -117,7 +118,10 @@ class Line:
                     return
 
     def open(self, parts: Sequence[bytes]) -> list[Packet]:
-        plain = frames.open_frame(parts, key=self.keys.open_key, key_id=self.keys.open_key_id)
+        key, key_id, suite = self.keys.open_key, self.keys.open_key_id, Suite.MAIL
+        if frames.peek_key_id(parts) == self.keys.bulk_open.id:
+            key, key_id, suite = self.keys.bulk_open.key, self.keys.bulk_open.id, Suite.BULK
+        plain = frames.open_frame(parts, key=key, key_id=key_id, suite=suite)
         found = []
         for data in packets.unpack(plain):
             self.raw.append(data)

@@ -1,0 +1,149 @@
+"""What links have brought and the core has not seen yet: each link waits in a line of its own.
+
+Envelopes are opened when their turn comes, and turns go round: while several links bring mail, each
+gets a few letters into a tick and then pauses, so that whoever writes as fast as it can holds up
+itself and nobody else. (Small shares alone would not do: each tick is a commit, and the disk is
+everybody's.) One that has brought more than a line holds, while others write, loses what it brings;
+it will send that again. A link that is alone takes all there is.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+
+from mesh import limits
+from mesh.core.events import LinkLost, PacketReceived
+from mesh.driver.ciphers import Ciphers
+from mesh.errors import PeerError
+from mesh.model import LinkId
+from mesh.net.interface import FramesReceived, TransportEvent
+from mesh.packet import Mail, Packet
+
+_log = logging.getLogger(__name__)
+
+
+class _Line:
+    """What one link has brought: packets already opened, then envelopes and perhaps its end."""
+
+    __slots__ = ("free_at", "packets", "size", "waiting")
+
+    def __init__(self) -> None:
+        self.packets: deque[Packet] = deque()
+        self.waiting: deque[TransportEvent] = deque()
+        self.size = 0
+        self.free_at = 0.0
+
+
+class Inbound:
+    """The lines of all links. `refuse` is told of links that bring nothing valid."""
+
+    def __init__(
+        self, ciphers: Ciphers, *, refuse: Callable[[LinkId], None], drops: Counter[str]
+    ) -> None:
+        self._ciphers = ciphers
+        self._refuse = refuse
+        self._drops = drops
+        self._lines: dict[LinkId, _Line] = {}
+        self._wrote_at: dict[LinkId, float] = {}
+        self._frames = 0
+        self._bytes = 0
+
+    def next_turn(self, now: float) -> float | None:
+        """Return when something may be taken; None while nothing waits."""
+        if not self._lines:
+            return None
+        if not self._is_contended(now):
+            return now
+        return max(now, min(line.free_at for line in self._lines.values()))
+
+    def has_room(self, now: float) -> bool:
+        """Whether more should be read from the links."""
+        is_contended = self._is_contended(now)
+        frames_max = limits.inbound_frames_max if is_contended else limits.inbound_frames_alone_max
+        return self._frames < frames_max and self._bytes < limits.inbound_bytes_max
+
+    def put(self, event: TransportEvent, now: float) -> None:
+        """Add what a link has brought, or its end."""
+        line = self._lines.setdefault(event.link, _Line())
+        size = _size(event)
+        is_too_much = line.size + size > limits.line_bytes_max and self._is_contended(now)
+        if is_too_much and isinstance(event, FramesReceived):
+            self._drops["flood"] += 1
+            return
+        line.waiting.append(event)
+        line.size += size
+        self._frames += 1
+        self._bytes += size
+
+    def take(self, now: float) -> Iterator[PacketReceived | LinkLost]:
+        """Yield what is to go into the next tick; the links keep their order, and take turns."""
+        is_contended = self._is_contended(now)
+        share = limits.share_letters_max if is_contended else limits.tick_letters_max
+        for link, line in list(self._lines.items()):
+            if is_contended and line.free_at > now:
+                continue
+            yield from self._share(link, line, share, now)
+            if not line.packets and not line.waiting:
+                del self._lines[link]
+            else:
+                line.free_at = now + limits.share_pause_s
+
+    def _share(
+        self, link: LinkId, line: _Line, share: int, now: float
+    ) -> Iterator[PacketReceived | LinkLost]:
+        while share > 0 and (line.packets or line.waiting):
+            if not line.packets:
+                event = line.waiting.popleft()
+                self._count_out(line, event)
+                if not isinstance(event, FramesReceived):
+                    self._ciphers.drop(link)
+                    self._wrote_at.pop(link, None)
+                    yield LinkLost(link, event.loss)
+                    continue
+                line.packets.extend(self._open(event))
+                continue
+            packet = line.packets.popleft()
+            if isinstance(packet, Mail):
+                self._wrote_at[link] = now
+                packet, rest = _cut(packet, share)
+                if rest is not None:
+                    line.packets.appendleft(rest)
+                share -= len(packet.items)
+            else:
+                share -= 1
+            yield PacketReceived(link, packet)
+
+    def _open(self, event: FramesReceived) -> list[Packet]:
+        try:
+            packets, unknown = self._ciphers.open(event.link, event.frames, is_door=event.is_door)
+        except PeerError as exc:
+            self._drops[type(exc).__name__] += 1
+            _log.debug("dropped an envelope on link %d: %s", event.link, exc)
+            self._refuse(event.link)
+            return []
+        if unknown:
+            self._drops["UnknownPacket"] += unknown
+        return packets
+
+    def _count_out(self, line: _Line, event: TransportEvent) -> None:
+        size = _size(event)
+        line.size -= size
+        self._frames -= 1
+        self._bytes -= size
+
+    def _is_contended(self, now: float) -> bool:
+        """Whether several links brought mail a moment ago."""
+        horizon = now - limits.contention_s
+        for link in [link for link, at in self._wrote_at.items() if at < horizon]:
+            del self._wrote_at[link]
+        return len(self._wrote_at) > 1
+
+
+def _cut(mail: Mail, share: int) -> tuple[Mail, Mail | None]:
+    if len(mail.items) <= share:
+        return mail, None
+    return Mail(mail.author, mail.items[:share]), Mail(mail.author, mail.items[share:])
+
+
+def _size(event: TransportEvent) -> int:
+    return sum(map(len, event.frames)) if isinstance(event, FramesReceived) else 0
