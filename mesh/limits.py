@@ -141,7 +141,7 @@ tick_events_max: Final = 512
 tick_letters_max: Final = 1024
 """How many letters of one link go into a tick; fewer, as soon as others write as well."""
 share_letters_max: Final = 32
-share_pause_s: Final = 0.03
+share_pause_s: Final = 0.025
 contention_s: Final = 1.0
 inbound_frames_alone_max: Final = 64
 """How many envelopes wait to be opened; more, as soon as several links write."""
