@@ -15,7 +15,10 @@ HINTS = frozenset({Source.EXCHANGE, Source.REMEMBERED})
 """What members told, now or earlier."""
 
 REJECTED_FAILURES = 8
-"""A peer that refuses our key is tried again as rarely as one that failed this often."""
+"""A peer that refuses our key is tried again as rarely as one that failed this often.
+
+Not so a door: it can only hang up, as does a proxy whose far end is not there yet.
+"""
 
 
 @dataclass(slots=True)
@@ -173,7 +176,8 @@ class Candidates:
         # Who once welcomed us holds our secret: a hang-up then is a crash, or somebody in between.
         if loss is Loss.REJECTED and not candidate.was_met:
             candidate.was_rejected = True
-            candidate.failures = max(candidate.failures, REJECTED_FAILURES)
+            if candidate.curve is not None:
+                candidate.failures = max(candidate.failures, REJECTED_FAILURES)
         if not candidate.attempts:
             delay_s = limits.dial_delay_s if was_up else 0.0
             self._agenda.set(DialDue(candidate.id), now + delay_s)

@@ -193,6 +193,22 @@ def test_who_refuses_our_key_is_tried_rarely_until_it_has_a_new_endpoint(bench):
     assert not bench.known().was_rejected
 
 
+def test_a_door_that_hangs_up_is_tried_again_soon_and_then_ever_more_rarely(bench):
+    """PROTOCOL.md DISC-7: there may be a proxy, and its far end only about to start."""
+    bench.sight(None, "door", source=Source.STATIC)
+    bench.due(0.0)
+    now, pauses = 0.0, []
+    for link in range(1, 10):
+        bench.dial(b"door", now)
+        bench.fail(link, now, Loss.REJECTED)
+        bench.due(now)
+        bench.dial(b"door", now)
+        pauses.append(bench.agenda.next_deadline() - now)
+        now += pauses[-1]
+        bench.due(now)
+    assert pauses == pytest.approx([limits.dial_backoff_s_min * 2.0**n for n in range(9)])
+
+
 def test_who_welcomed_us_once_and_then_rejects_is_tried_like_any_other(bench):
     """PROTOCOL.md DISC-7: that is a crash in the middle of a handshake, or somebody in between."""
     bench.sight()
