@@ -178,7 +178,10 @@ class Offer:
 
 @value
 class Want:
-    """The recipient asks for a piece of an offered file."""
+    """The recipient asks for a piece of an offered file.
+
+    Of no bytes, it asks for nothing and tells how far a recipient that copies has come.
+    """
 
     recipient: MailboxKey
     author: MailboxKey

@@ -20,7 +20,7 @@ from mesh.core.mailbox import Mailbox
 from mesh.core.origins import Origins
 from mesh.core.transfer import Fetch, FileQuota, judge, next_copies, next_wants
 from mesh.model import LinkId, MailboxKey, Why
-from mesh.packet import Chunk, Decline, Have, Offer
+from mesh.packet import Chunk, Decline, Have, Offer, Want
 
 
 class Fetches:
@@ -113,6 +113,9 @@ class Fetches:
             return
         if fetch.is_near and fetch.received_to < event.up_to <= fetch.wanted_to:
             fetch.received_to = event.up_to
+            key = fetch.key
+            copied = Want(key.mailbox, key.author, key.digest, event.up_to, 0)
+            out.packets.append((fetch.link, copied))
             self._finish_if_complete(fetch, out)
         if fetch.kept_to < event.up_to <= fetch.received_to:
             fetch.kept_to = event.up_to

@@ -82,11 +82,12 @@ class SendChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class FileTaken:
-    """A recipient has the whole file: whoever watches its way may know."""
+class FileReached:
+    """A recipient that copies has come so far, or has it all: whoever watches may know."""
 
     mailbox: MailboxKey
     file: FileRef
+    up_to: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ FileTask = (
     | FinishFile
     | LeaveFile
     | SendChunk
-    | FileTaken
+    | FileReached
     | DropSpool
     | SweepFiles
 )

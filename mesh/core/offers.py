@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mesh import limits
 from mesh.core.effects import EffectsDraft
-from mesh.core.filework import ChunkSent, FileTaken, SendChunk, SpoolLost
+from mesh.core.filework import ChunkSent, FileReached, SendChunk, SpoolLost
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
 from mesh.core.outbox import Owed
@@ -82,6 +82,9 @@ class Offers:
         offering.again_at = now + limits.offer_interval_s
         if offering.is_declined:
             self._take_back_decline(want, offering, now)
+        if not want.length:
+            out.files.append(FileReached(want.author, offering.file, want.offset))
+            return
         if self._sending >= limits.chunks_sending_max:
             return  # It asks again.
         self._sending += 1
@@ -104,7 +107,7 @@ class Offers:
             return
         offering = self._open.get((have.author, have.recipient, have.digest))
         if offering is not None:
-            out.files.append(FileTaken(have.author, offering.file))
+            out.files.append(FileReached(have.author, offering.file, offering.file.bytes))
         for owed, name in self._letters(mailbox, have.recipient, have.digest, now):
             self._post.bind(mailbox, owed, have.recipient, name, now, out)
         self.look(mailbox, now, out)

@@ -27,7 +27,7 @@ from mesh.core.filework import (
     FetchKey,
     FileEnded,
     FileFound,
-    FileTaken,
+    FileReached,
     FileTask,
     FindFile,
     FinishFile,
@@ -208,8 +208,8 @@ class Transfers:
         match task:
             case SendChunk(mailbox=mailbox, digest=digest):
                 reached, size = task.offset + task.length, task.file_bytes
-            case FileTaken(mailbox, file):
-                digest, reached, size = file.digest, file.bytes, file.bytes
+            case FileReached(mailbox, file, reached):
+                digest, size = file.digest, file.bytes
             case DropSpool(mailbox, digest):
                 self._watchers.pop((mailbox, digest), None)
                 return
@@ -244,7 +244,7 @@ class Transfers:
                 self._leave(task)
             case SendChunk():
                 self._send(task, events, sendings)
-            case FileTaken():
+            case FileReached():
                 pass  # Only told.
             case DropSpool():
                 self._spool_of(task.mailbox).drop(task.digest)

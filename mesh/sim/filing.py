@@ -19,7 +19,7 @@ from mesh.core.filework import (
     FetchKey,
     FileEnded,
     FileFound,
-    FileTaken,
+    FileReached,
     FileTask,
     FindFile,
     FinishFile,
@@ -100,7 +100,7 @@ class Filing:
 
     def _perform(self, task: FileTask) -> None:
         match task:
-            case SendChunk() | DropSpool() | SweepFiles() | FileTaken():
+            case SendChunk() | DropSpool() | SweepFiles() | FileReached():
                 self._perform_outgoing(task)
             case FindFile():
                 self._owner.post(self._find(task))
@@ -118,7 +118,7 @@ class Filing:
             case _:
                 assert_never(task)
 
-    def _perform_outgoing(self, task: SendChunk | DropSpool | SweepFiles | FileTaken) -> None:
+    def _perform_outgoing(self, task: SendChunk | DropSpool | SweepFiles | FileReached) -> None:
         match task:
             case SendChunk():
                 self._owner.post(self._send(task))
@@ -127,8 +127,8 @@ class Filing:
             case SweepFiles(mailbox):
                 for digest in list(self._shelf(mailbox).spool):
                     self._drop(mailbox, digest)
-            case FileTaken():
-                self._history.files["taken"] += 1
+            case FileReached(file=file, up_to=up_to):
+                self._history.files["taken"] += up_to == file.bytes
             case _:
                 assert_never(task)
 

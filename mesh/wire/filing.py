@@ -88,7 +88,7 @@ def _decode_want(head: list[object], _parts: list[bytes], _binding: bytes) -> Wa
         MailboxKey(octets(author, 32)),
         octets(digest, DIGEST_BYTES),
         integer(offset, 0, INTEGER_MAX),
-        integer(length, 1, limits.chunk_bytes_max),
+        integer(length, 0, limits.chunk_bytes_max),
     )
 
 

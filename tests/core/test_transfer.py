@@ -16,6 +16,7 @@ from mesh.core.filework import (
     FetchKey,
     FileEnded,
     FileFound,
+    FileReached,
     FindFile,
     FinishFile,
     KeepChunk,
@@ -105,6 +106,7 @@ class Disks:
         self.whole: set[FetchKey] = set()
         self.dropped: list[DropSpool] = []
         self.sent: list[int] = []
+        self.reached: list[FileReached] = []
         self.verdict = Why.NONE
         self.facts: dict[str, int] = {}
         self.near_to: int | None = None
@@ -160,6 +162,8 @@ class Disks:
                 return [ChunkSent(task.mailbox, task.digest)]
             case DropSpool():
                 self.dropped.append(task)
+            case FileReached():
+                self.reached.append(task)
         return []
 
 
@@ -225,10 +229,10 @@ def test_file_on_the_same_machine_is_copied_and_nothing_is_asked_for(world):
     disks.near_to = size
     alice = world.parties["alice"]
     disks.carry_out(alice, world.send(alice, ALICE, "bob", 1, file=replace(FILE, bytes=size)))
-    wants: list[Packet] = []
-    world.filter = lambda _to, packet: not isinstance(packet, Want) or wants.append(packet) or True
     disks.run()
-    assert (disks.sent, wants) == ([], [])
+    assert disks.sent == []
+    steps = [limits.near_bytes_max, 2 * limits.near_bytes_max, size, size]
+    assert [(task.file.bytes, task.up_to) for task in disks.reached] == [(size, n) for n in steps]
     assert world.parties["bob"].bodies() == [b"1"]
 
 

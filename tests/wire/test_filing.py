@@ -50,7 +50,7 @@ def test_have_cannot_be_passed_off_as_another_kind():
         heads.join(PacketKind.CHUNK, (ALICE, BOB, DIGEST, 0), (b"",)),
         heads.join(PacketKind.CHUNK, (ALICE, BOB, DIGEST, 0), (bytes(limits.chunk_bytes_max + 1),)),
         heads.join(PacketKind.CHUNK, (ALICE, BOB, DIGEST, -1), (b"x",)),
-        heads.join(PacketKind.WANT, (BOB, ALICE, DIGEST, 0, 0)),
+        heads.join(PacketKind.WANT, (BOB, ALICE, DIGEST, 0, -1)),
         heads.join(PacketKind.WANT, (BOB, ALICE, DIGEST, 0, limits.chunk_bytes_max + 1)),
         heads.join(PacketKind.HAVE, (BOB, bytes(64))),
     ],
@@ -71,6 +71,7 @@ def test_largest_chunk_and_want_come_back():
     for packet in (
         Chunk(ALICE, BOB, DIGEST, 7, bytes(limits.chunk_bytes_max)),
         Want(BOB, ALICE, DIGEST, 7, limits.chunk_bytes_max),
+        Want(BOB, ALICE, DIGEST, 7, 0),
     ):
         assert (
             wire.decode(wire.encode(packet, sign=sign, binding=BINDING), binding=BINDING) == packet

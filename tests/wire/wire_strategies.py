@@ -190,7 +190,7 @@ packets = st.one_of(
     st.builds(Ping, numbers),
     st.builds(Pong, numbers),
     st.builds(Offer, signers, keys, files, st.binary(max_size=80)),
-    st.builds(Want, keys, keys, octets(32), numbers, st.integers(1, limits.chunk_bytes_max)),
+    st.builds(Want, keys, keys, octets(32), numbers, st.integers(0, limits.chunk_bytes_max)),
     st.builds(Chunk, keys, keys, octets(32), numbers, st.binary(min_size=1, max_size=60)),
     st.builds(Have, signers, keys, octets(32)),
     st.builds(Decline, signers, keys, octets(32), st.sampled_from(Why)),
