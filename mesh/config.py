@@ -105,10 +105,11 @@ class Config:
     """How much the files received from one author may take of the disk, in bytes."""
 
     tends: bool = True
-    """Whether to hold mailboxes of away agents; False for commands that end at once."""
+    """Whether to hold the mailboxes of this host whose agents are away."""
 
     advertises: bool = True
-    """Whether to be seen by others before they are dialled; False for commands that end at once."""
+    """Whether to be seen by others before they are dialled, by mDNS and at the well-known port;
+    False for commands that end at once."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__

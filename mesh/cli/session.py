@@ -2,8 +2,8 @@
 
 A mailbox that a live session of this host holds is used through that session: what the command
 sends goes out as it, and nothing is shown twice. Otherwise the command becomes a node itself for a
-moment, one that neither advertises itself nor tends other mailboxes. The holder may end, or appear,
-at any point between looking and asking; then the command looks again.
+moment, one that does not advertise itself. The holder may end, or appear, at any point between
+looking and asking; then the command looks again.
 """
 
 import asyncio
@@ -141,8 +141,12 @@ async def wait_for_passing(config: Config, name: str) -> None:
 
 
 def passing(config: Config) -> Config:
-    """Return the settings of a node that ends at once."""
-    return replace(config, tends=False, advertises=False)
+    """Return the settings of a node that ends at once.
+
+    It tends the mailboxes of the host meanwhile, if nobody does: mail between two agents whose
+    commands never run at the same time gets through, too.
+    """
+    return replace(config, advertises=False)
 
 
 async def find_session(config: Config, name: str) -> RemoteAgent | None:

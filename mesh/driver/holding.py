@@ -193,6 +193,8 @@ class Holding:
         return [name for name in found if name not in self._foreign][:room]
 
     async def _try_to_tend(self, name: str) -> None:
+        if self._is_ending:
+            return
         try:
             held = await self._open_whole(name, is_live=False)
         except ConfigError:

@@ -323,9 +323,9 @@ class MeshNode:
         work += [engine.discover(discovery) for discovery in self._discoveries]
         if self.config.tends:
             work.append(self.holding.tend())
-            if self.config.port:
-                door = Door(self._transport, host=self.config.listen_host, port=self.config.port)
-                work.append(door.keep())
+        if self.config.advertises and self.config.port:
+            door = Door(self._transport, host=self.config.listen_host, port=self.config.port)
+            work.append(door.keep())
         return work
 
     def _retire_previous(self) -> None:

@@ -132,7 +132,7 @@ class Operations:
                 "fingerprint": agent.fingerprint if agent else None,
                 "mode": self._session.mode,
                 "mesh": self._session.config.mesh,
-                "is_passing": not self._session.config.tends,
+                "is_passing": not self._session.config.advertises,
                 "unread": agent.unread if agent else 0,
             }
         )

@@ -155,3 +155,19 @@ async def test_mail_that_nobody_read_from_the_pipe_stays_unread(host):
         assert (process.returncode, errors) == (1, b"")
         code, lines = await host.run("check", "--as", "bob")
         assert (code, len(lines)) == (0, 1)
+
+
+async def test_mail_passes_between_commands_that_never_run_at_the_same_time(host):
+    code, (sent,) = await host.run("send", "--as", "alice", "bob", "before bob exists")
+    assert (code, sent["state"], sent["why"]) == (0, "queued", "unknown_name")
+    code, (first,) = await host.run("check", "--as", "bob")
+    assert (code, first["content"], first["from"]) == (0, "before bob exists", "alice")
+    code, (sent,) = await host.run("send", "--as", "alice", "bob", "bob is away", "--wait", "10")
+    assert (code, sent["state"]) == (0, "delivered")
+    code, (second,) = await host.run("check", "--as", "bob")
+    assert (code, second["content"]) == (0, "bob is away")
+    code, agents = await host.run("list")
+    assert (code, sorted((a["id"], a["state"]) for a in agents)) == (
+        0,
+        [("alice", "away"), ("bob", "away")],
+    )

@@ -157,7 +157,8 @@ async def visit(
     # Names are resolved already: a resolver that hangs must not keep the node from ending.
     addresses = [tcp_endpoint(*address) for found in peers.values() for address in found]
     numeric = tuple(endpoint.removeprefix("tcp://") for endpoint in addresses)
-    trial = replace(passing(config), peers=numeric[: limits.static_peers_max])
+    found_peers = numeric[: limits.static_peers_max]
+    trial = replace(passing(config), tends=False, peers=found_peers)
     try:
         async with mesh.open_session(trial) as session:
             await asyncio.sleep(VISIT_S)
