@@ -10,11 +10,15 @@ checked here before anything is accepted, each naming its argument.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from mesh import limits
 from mesh.errors import MalformedError, UsageError
-from mesh.wire.codec import dumps, loads_map
+from mesh.wire.codec import dumps, loads, loads_map
+
+_CONTENT_ALONE: Final = b"\xa1" + dumps("content")
+"""How a body without data and attachment begins, as most do: a map of one entry."""
+_TEXT_BYTES_MAX: Final = limits.body_bytes_max - len(_CONTENT_ALONE)
 
 _Container = dict[object, object] | list[object] | tuple[object, ...]
 
@@ -34,12 +38,15 @@ def encode_body(content: str, data_json: str | None, attachment: bytes | None = 
     Raises:
         UsageError: too large together.
     """
-    body: dict[str, str | bytes] = {"content": content}
-    if data_json is not None:
-        body["data"] = data_json
-    if attachment is not None:
-        body["attachment"] = attachment
-    encoded = dumps(body)
+    if data_json is None and attachment is None:
+        encoded = _CONTENT_ALONE + dumps(content)
+    else:
+        body: dict[str, str | bytes] = {"content": content}
+        if data_json is not None:
+            body["data"] = data_json
+        if attachment is not None:
+            body["attachment"] = attachment
+        encoded = dumps(body)
     if len(encoded) > limits.body_bytes_max:
         raise UsageError(
             "content, data and attached file are too large together: "
@@ -55,6 +62,9 @@ def decode_body(body: bytes) -> Body:
         OversizeError: longer than a body may be.
         MalformedError: anything else that is wrong.
     """
+    if body.startswith(_CONTENT_ALONE):
+        text = loads(body[len(_CONTENT_ALONE) :], bytes_max=_TEXT_BYTES_MAX, depth_max=1)
+        return Body(_text(text, limits.content_bytes_max))
     fields = loads_map(body, bytes_max=limits.body_bytes_max)
     attachment = fields.get("attachment")
     if attachment is not None and not isinstance(attachment, bytes):

@@ -43,6 +43,22 @@ def test_every_json_value_comes_back_with_its_spelling(value):
     assert again == value
 
 
+def test_the_common_body_is_the_map_that_every_body_is():
+    assert bodies.encode_body("hi", None) == codec.dumps({"content": "hi"})
+    start = codec.dumps({"content": ""})[:-1]
+    assert bodies.decode_body(start + codec.dumps("hi")) == bodies.Body("hi")
+    for rest in (
+        b"",
+        b"\x78\x02hi",
+        codec.dumps("hi") + b"\0",
+        b"\x62\xff\xff",
+        b"\x80",
+        b"\x42hi",
+    ):
+        with pytest.raises(MalformedError):
+            bodies.decode_body(start + rest)
+
+
 def test_contents_are_never_counted_in_characters():
     at_limit = "\u00e9" * (limits.content_bytes_max // 2)
     assert bodies.check_content(at_limit) is at_limit
