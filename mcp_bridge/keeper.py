@@ -28,6 +28,8 @@ linger_s: Final = 1.0
 open_timeout_s: Final = 20.0
 look_around_s: Final = 1.5
 """How long a new node needs to know who is there, on this host and on the LAN."""
+_quiet_fraction: Final = 0.2
+"""For which part of that time no mail must have come, before what waited is said to be here."""
 _reopen_pause_s: Final = 1.0
 
 
@@ -208,11 +210,21 @@ class Keeper:
         self._summary = summary
         agent = await session.register(name, profile=self._profile())
         self._name = name
-        self.queued_told = agent.unread if is_told else 0
+        if is_told:
+            await self._gather(agent)
+            self.queued_told = agent.unread
         self.token = self.token or secrets.token_urlsafe(32)
         self._start_failure = None
         self._named.set()
         return agent
+
+    async def _gather(self, agent: mesh.Agent) -> None:
+        """Let mail that waited elsewhere for this name come in, until no more of it comes."""
+        with contextlib.suppress(TimeoutError), agent.arrivals() as ear:
+            async with asyncio.timeout(self._look_around_s):
+                while True:
+                    async with asyncio.timeout(self._look_around_s * _quiet_fraction):
+                        await ear.wait()
 
     async def rename(self, name: str) -> mesh.Renamed:
         """Take another name."""

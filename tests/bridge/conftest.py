@@ -42,7 +42,7 @@ def start(home: Path) -> Start:
         **settings: Any,
     ) -> AsyncIterator[Bridge]:
         config = mesh.Config(home=home, mesh=name, port=0, mdns=False, **settings)
-        keeper = Keeper(config, opener=mesh.open_session, look_around_s=0.1)
+        keeper = Keeper(config, opener=mesh.open_session, look_around_s=0.5)
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(keeper.run())
             pushing = None

@@ -97,6 +97,17 @@ async def test_registering_tells_how_much_mail_waited(start: Start) -> None:
         assert registered["queued"] == registered["unread"] == 3
 
 
+async def test_register_counts_mail_that_waited_for_the_name_with_its_senders(start):
+    async with start("alice") as alice:
+        for number in range(3):
+            sent = await alice.call("send", to_id="later", content=str(number))
+            assert (sent["state"], sent["why"]) == ("queued", "unknown_name")
+        async with start() as later:
+            registered = await later.call("register", instance_id="later")
+            assert registered["message"] == "Registered later with 3 queued messages"
+            assert (registered["queued"], registered["peers"]) == (3, 1)
+
+
 async def test_bad_names_are_refused_with_the_known_text(start: Start) -> None:
     async with start() as bridge:
         refused = await bridge.call("register", instance_id="no good")
