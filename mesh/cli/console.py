@@ -18,19 +18,25 @@ from mesh.errors import MeshError, UnconfirmedError
 _CHUNK_BYTES: Final = getattr(select, "PIPE_BUF", 512)
 
 
+class OutputError(Exception):
+    """What we print cannot be written, so that no error can be reported there either."""
+
+
 class Console:
-    """Where a command prints. `stream` defaults to standard output."""
+    """Where a command prints. `stream` defaults to standard output, which may be closed."""
 
     def __init__(self, *, is_json: bool, stream: TextIO | None = None) -> None:
         self.is_json = is_json
-        self._stream = sys.stdout if stream is None else stream
+        self._stream: TextIO | None = sys.stdout if stream is None else stream
         self._descriptor = _descriptor(self._stream)
+        self._encoding = getattr(self._stream, "encoding", None) or "utf-8"
 
     async def show(self, value: dict[str, Any], text: str) -> None:
         """Print `value` as one JSON line, or `text` if people are reading; flushed on return.
 
         Raises:
             BrokenPipeError: nobody reads any more.
+            OutputError: it cannot be written.
         """
         if self.is_json:
             # ASCII only: other agents' control and direction characters stay inert on terminals.
@@ -54,12 +60,21 @@ class Console:
             sys.stderr.write(f"mesh: {error}\n")
 
     async def _write(self, line: str) -> None:
-        text = f"{line}\n"
+        try:
+            await self._write_text(f"{line}\n")
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            raise OutputError(exc.strerror or str(exc)) from exc
+
+    async def _write_text(self, text: str) -> None:
+        if self._stream is None:
+            raise OutputError("it is closed")
         if self._descriptor is None:
             self._stream.write(text)
             self._stream.flush()
             return
-        data = memoryview(text.encode("utf-8", "backslashreplace"))
+        data = memoryview(text.encode(self._encoding, "backslashreplace"))
         while data:
             await _writable(self._descriptor)
             try:
@@ -73,9 +88,9 @@ def error_json(code: str, message: str) -> dict[str, Any]:
     return {"status": "error", "code": code, "message": message}
 
 
-def _descriptor(stream: TextIO) -> int | None:
+def _descriptor(stream: TextIO | None) -> int | None:
     """Return the descriptor to write to directly; None if only the stream itself knows how."""
-    if os.name == "nt":
+    if os.name == "nt" or stream is None:
         return None
     try:
         return stream.fileno()

@@ -15,7 +15,7 @@ from typing import Any, Final, Never
 
 from mesh.cli import commands
 from mesh.cli.command import Command, Exit
-from mesh.cli.console import Console
+from mesh.cli.console import Console, OutputError
 from mesh.errors import (
     MeshError,
     NameInUseError,
@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - not a path of ours
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return Exit.FAILED
+    except OutputError as exc:
+        sys.stderr.write(f"mesh: standard output cannot be written: {exc}\n")
+        return Exit.FAILED
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
 
@@ -63,6 +66,7 @@ async def perform(words: Sequence[str], console: Console) -> int:
 
     Raises:
         BrokenPipeError: nobody reads what we print.
+        OutputError: it cannot be written.
     """
     try:
         options = _parse(words)
@@ -73,8 +77,9 @@ async def perform(words: Sequence[str], console: Console) -> int:
         return await _report(exc, console)
     except ExceptionGroup as group:
         errors = list(_leaves(group))
-        if any(isinstance(error, BrokenPipeError) for error in errors):
-            raise BrokenPipeError from group
+        for error in errors:
+            if isinstance(error, BrokenPipeError | OutputError):
+                raise error from group
         if not all(isinstance(error, MeshError) for error in errors):
             raise
         return await _report(errors[0], console)

@@ -171,3 +171,25 @@ async def test_mail_passes_between_commands_that_never_run_at_the_same_time(host
         0,
         [("alice", "away"), ("bob", "away")],
     )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+async def test_output_that_cannot_be_written_is_one_sentence_and_keeps_mail_unread(host):
+    await host.run("send", "--as", "alice", "bob", "kept", "--wait", "0")
+    for words in (("check", "--as", "bob"), ("check", "--as", "bob", "--json")):
+        with Path("/dev/full").open("wb") as full:
+            process = await host.start(*words, stdout=full.fileno())
+            _, errors = await ended(process)
+        assert (process.returncode, errors) == (
+            1,
+            b"mesh: standard output cannot be written: No space left on device\n",
+        )
+    code, lines = await host.run("check", "--as", "bob")
+    assert (code, [line["content"] for line in lines]) == (0, ["kept"])
+
+
+async def test_what_a_terminal_cannot_show_is_escaped(host):
+    await host.run("send", "--as", "alice", "bob", "grün ☃", "--wait", "0")
+    host.environ["PYTHONIOENCODING"] = "latin-1"
+    output, errors = await ended(await host.start("check", "--as", "bob"))
+    assert (b"gr\xfcn \\u2603" in output, errors) == (True, b"")
