@@ -64,6 +64,7 @@ def check_options(program: str, arguments: Sequence[str]) -> None:
         option = f"-p{argument}" if is_plugin else argument
         is_plugin = not is_plugin and program == "pytest" and argument == "-p"
         if not is_plugin and option.startswith("-") and not allowed.fullmatch(option):
-            raise PolicyError(f"{program} with {argument.partition('=')[0]} may not be shared.")
+            shown = f"-p {argument}" if option != argument else argument.partition("=")[0]
+            raise PolicyError(f"{program} with {shown} may not be shared.")
     if is_plugin:
         raise PolicyError(f"{program} -p must be followed by no:NAME.")
