@@ -92,6 +92,7 @@ class Line:
         self.sent: list[Sequence[bytes]] = []
         self.heard: list[Packet] = []
         self.raw: list[bytes] = []
+        self.received: list[Sequence[bytes]] = []
 
     def seal(self, *encoded: bytes) -> tuple[bytes, bytes]:
         """Seal whatever bytes as an envelope of this link."""
@@ -118,6 +119,7 @@ class Line:
                     return
 
     def open(self, parts: Sequence[bytes]) -> list[Packet]:
+        self.received.append(parts)
         key, key_id, suite = self.keys.open_key, self.keys.open_key_id, Suite.MAIL
         if frames.peek_key_id(parts) == self.keys.bulk_open.id:
             key, key_id, suite = self.keys.bulk_open.key, self.keys.bulk_open.id, Suite.BULK
