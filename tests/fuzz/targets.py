@@ -37,6 +37,7 @@ from mesh.store.sqlite import SqliteStore
 from mesh.wire import bodies, cards, codec, frames, greetings, heads, letters, packets
 from mesh.wire.greetings import Opening
 from mesh.wire.keys import MailboxSigner, NodeSigner
+from tests.fuzz.deeper import command_line, conversation
 from tests.security.insider import Insider
 from tests.store import samples
 
@@ -193,6 +194,33 @@ def signed_ack(chance: random.Random) -> None:
     packets.decode(data, binding=BINDING)
 
 
+def signed_file(chance: random.Random) -> None:
+    """Packets about files, truly signed, of any content."""
+    kind, label = chance.choice(
+        (
+            (heads.PacketKind.OFFER, b"mesh1/offer\0"),
+            (heads.PacketKind.HAVE, b"mesh1/have\0"),
+            (heads.PacketKind.DECLINE, b"mesh1/decline\0"),
+        )
+    )
+    value: list[object] = [ME.key, b"d" * 32, 100, "name", b""]
+    if kind != heads.PacketKind.OFFER:
+        value = [ME.key, b"d" * 32, 9]
+    part = codec.dumps(twist(value, chance))
+    head = (ME.key, ME.sign(label + BINDING + part))
+    packets.decode(heads.join(kind, head, (part,)), binding=BINDING)
+
+
+def bulk(chance: random.Random) -> None:
+    """Envelopes of the suite for bulk."""
+    suite, nonce = frames.Suite.BULK, b"n" * frames.NONCE_BYTES[frames.Suite.BULK]
+    sealed = frames.seal(WIRE.packets[0][:64], key=KEY, key_id=KEY_ID, nonce=nonce, suite=suite)
+    parts = list(sealed)
+    at = chance.randrange(2)
+    parts[at] = mutate(parts[at], chance)
+    frames.open_frame(parts, key=KEY, key_id=KEY_ID, suite=chance.choice(list(frames.Suite)))
+
+
 def head(chance: random.Random) -> None:
     """A head of any kind and content."""
     kind = chance.choice(list(heads.PacketKind))
@@ -289,7 +317,10 @@ QUICK: tuple[Callable[[random.Random], None], ...] = (
     control_line,
     arguments,
     shown_text,
+    signed_file,
+    bulk,
 )
+OTHERS: tuple[Callable[[random.Random], None], ...] = (conversation, command_line)
 
 
 class Databases:

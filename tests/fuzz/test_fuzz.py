@@ -14,7 +14,7 @@ from mesh import limits
 from mesh.errors import PeerError
 from mesh.wire import bodies, cards, codec, frames, greetings, heads, letters, packets
 from tests.fuzz.__main__ import SLOW_S, fuzz, name
-from tests.fuzz.targets import BINDING, KEY, KEY_ID, ME, QUICK, WIRE, Databases
+from tests.fuzz.targets import BINDING, KEY, KEY_ID, ME, OTHERS, QUICK, WIRE, Databases
 
 
 @pytest.mark.parametrize("target", QUICK, ids=name)
@@ -22,6 +22,12 @@ def test_no_input_of_a_few_thousand_crashes_or_takes_long(target) -> None:
     (score,) = fuzz({target: 1000}, seed=random.randrange(2**40)).values()
     assert score.crashes == 0
     assert score.slowest_s < SLOW_S, score.slowest_seed
+
+
+@pytest.mark.parametrize("target", OTHERS, ids=name)
+def test_no_conversation_and_no_command_line_crashes(target) -> None:
+    (score,) = fuzz({target: 300}, seed=random.randrange(2**40)).values()
+    assert score.crashes == 0
 
 
 def test_no_damaged_database_crashes_the_store(tmp_path: Path) -> None:
