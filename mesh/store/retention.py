@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from mesh import limits
-from mesh.store.writes import put_meta
+from mesh.store.meta import put_meta
 
 step_rows: Final = 500
 steps_max: Final = 40

@@ -27,6 +27,7 @@ from mesh.store.clocks import Clocks, ElapsedClock, Instant
 from mesh.store.connection import connect, store_error
 from mesh.store.files import copy_private, create_private, sync_directory
 from mesh.store.leaves import leaf_rows
+from mesh.store.meta import put_meta
 from mesh.store.rows import (
     CODES,
     QUEUED,
@@ -49,7 +50,6 @@ from mesh.store.writes import (
     INSERT_PIN,
     INSERT_STREAM_IN,
     INSERT_STREAM_OUT,
-    put_meta,
 )
 from mesh.wire import letters
 

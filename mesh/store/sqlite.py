@@ -5,7 +5,6 @@ one with every row that verifies (see `salvage`); `reports` then says so. After 
 the store is of no more use: whether it was written is only known after opening it again.
 """
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Final
 from mesh import limits
 from mesh.core.changes import Change
 from mesh.core.snapshot import MailboxSnapshot, ShownLetter
-from mesh.errors import ConfigError, CorruptError, StoreError
+from mesh.errors import CorruptError, StoreError
 from mesh.model import Incarnation, MailboxKey, MessageId, State
 from mesh.store import connection, reads, retention, salvage
 from mesh.store.book import Book
@@ -28,13 +27,17 @@ from mesh.store.interface import (
     StoredLetter,
     StoredReceipt,
 )
+from mesh.store.meta import check_owner, put_meta, read_meta, write_first_meta
 from mesh.store.reads import Damage, TextOf, plain_text
-from mesh.store.rows import CODES, Value, checked
+from mesh.store.rows import CODES, Value
 from mesh.store.schema import check_schema, migrate
-from mesh.store.writes import Batch, put_meta
+from mesh.store.writes import Batch
 
 quick_check_bytes_max: Final = 64 * limits.MIB
 """Larger databases are walked at open only if they were not closed properly."""
+
+
+clock_interval_s: Final = 1.0
 
 
 class SqliteStore:
@@ -53,6 +56,7 @@ class SqliteStore:
         self._book = Book()
         self._meta: dict[str, Value] = {}
         self._clock: ElapsedClock
+        self._clock_due_s = 0.0
 
     @classmethod
     def open(
@@ -140,7 +144,7 @@ class SqliteStore:
         """Read everything the core needs; letters that fail their digest are set aside."""
         damage, db, now_s = Damage(), self._db, self._clock.now_s()
         with self._reading():
-            meta = _read_meta(db)
+            meta = read_meta(db)
             renamed_s = meta.get("renamed_s")
             snapshot = MailboxSnapshot(
                 key=self._key,
@@ -224,6 +228,7 @@ class SqliteStore:
         self._is_closed = True
         try:
             if not self._is_failed and "clock" in self._meta:
+                self._clock_due_s = 0.0
                 self._transact(lambda: put_meta(self._db, "clean", 1))
         except StoreError:
             self._is_failed = True
@@ -238,13 +243,13 @@ class SqliteStore:
             is_new = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
             migrate(db)
             check_schema(db)
-            meta = _read_meta(db)
+            meta = read_meta(db)
             if not meta.get("clean") or self.path.stat().st_size <= quick_check_bytes_max:
                 connection.check(db)
             if is_new:
-                _write_first_meta(db, self._key, name or self.path.parent.name, mesh, clocks)
-                meta = _read_meta(db)
-            _check_owner(self.path, meta, self._key, mesh)
+                write_first_meta(db, self._key, name or self.path.parent.name, mesh, clocks)
+                meta = read_meta(db)
+            check_owner(self.path, meta, self._key, mesh)
             self._meta = meta
             last = Instant.decode(str(meta["clock"]))
             self._clock = ElapsedClock(clocks, last)
@@ -299,14 +304,21 @@ class SqliteStore:
         self._meta[name] = value
 
     def _transact(self, write: Callable[[], None]) -> None:
-        """Run `write` in one transaction that also carries the clock on."""
+        """Run `write` in one transaction, which carries the clock on if that was a while ago.
+
+        A clock that was stored earlier says the same: what has passed since is known.
+        """
         assert not self._is_failed, "a failed store must be opened again"
         db = self._db
         try:
             db.execute("BEGIN IMMEDIATE")
             write()
-            put_meta(db, "clock", self._clock.instant().encode())
+            now_s = self._clock.now_s()
+            if now_s >= self._clock_due_s:
+                put_meta(db, "clock", self._clock.instant().encode())
             db.execute("COMMIT")
+            if now_s >= self._clock_due_s:
+                self._clock_due_s = now_s + clock_interval_s
         except BaseException as exc:
             self._is_failed = True
             connection.rollback(db)
@@ -361,40 +373,6 @@ _KEEP_OUTBOX: Final = """
     SELECT ?, 'outbox', row, letter, body FROM outbox WHERE row = ?"""
 _EXPIRE: Final = """
     UPDATE outbox SET state = ?, changed_s = ?, changed_ms = ? WHERE row = ? AND state = 0"""
-
-
-def _read_meta(db: sqlite3.Connection) -> dict[str, Value]:
-    rows = db.execute("SELECT name, value, digest FROM meta")
-    return {str(name): value for name, value in (checked("meta", row) for row in rows)}
-
-
-def _write_first_meta(
-    db: sqlite3.Connection, key: MailboxKey, name: str, mesh: str, clocks: Clocks
-) -> None:
-    first: dict[str, Value] = {
-        "mesh": mesh,
-        "name": name,
-        "key": bytes(key),
-        "incarnation": os.urandom(8),
-        "claim": 0,
-        "registered_ms": clocks.wall_ms(),
-        "clock": ElapsedClock(clocks, None).instant().encode(),
-    }
-    for entry, value in first.items():
-        put_meta(db, entry, value)
-
-
-def _check_owner(path: Path, meta: dict[str, Value], key: MailboxKey, mesh: str) -> None:
-    missing = {"mesh", "name", "key", "incarnation", "claim", "registered_ms", "clock"} - set(meta)
-    if missing:
-        raise CorruptError(f"{path} has lost its {', '.join(sorted(missing))}.")
-    if meta["key"] != key:
-        raise StoreError(f"{path} belongs to another key than the one beside it.")
-    if meta["mesh"] != mesh:
-        raise ConfigError(
-            f"The mailbox {meta['name']!r} belongs to the mesh {meta['mesh']!r}, not to {mesh!r}."
-            " Use another name, another IPC_HOME, or that IPC_MESH."
-        )
 
 
 def _next_row(db: sqlite3.Connection, table: str) -> int:

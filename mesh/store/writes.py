@@ -30,6 +30,7 @@ from mesh.store import streams
 from mesh.store.book import Book
 from mesh.store.endings import Endings, mark_shown, mark_told
 from mesh.store.interface import InboxMessage
+from mesh.store.meta import put_meta
 from mesh.store.rows import (
     QUEUED,
     Value,
@@ -64,12 +65,6 @@ INSERT_ALIAS: Final = (
 INSERT_PEER: Final = (
     "INSERT OR REPLACE INTO peer (endpoints, curve, reached_s, digest) VALUES (?, ?, ?, ?)"
 )
-INSERT_META: Final = "INSERT OR REPLACE INTO meta (name, value, digest) VALUES (?, ?, ?)"
-
-
-def put_meta(db: sqlite3.Connection, name: str, value: Value) -> None:
-    """Write one entry of `meta`."""
-    db.execute(INSERT_META, with_digest("meta", name, value))
 
 
 class Batch:

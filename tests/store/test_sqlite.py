@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from mesh.core.changes import MarkSent, PutInbox, PutOutbox, ReserveSequences, SettleOutbox
+from mesh.core.changes import (
+    MarkSent,
+    MarkShown,
+    PutInbox,
+    PutOutbox,
+    ReserveSequences,
+    SettleOutbox,
+)
 from mesh.core.snapshot import StreamIn
 from mesh.errors import DiskFullError, SchemaError, StoreError
 from mesh.model import MailboxKey, State, Verified
@@ -343,3 +350,55 @@ def test_damage_that_shows_while_reading_fails_the_store_so_that_it_is_opened_ag
     assert again.reports
     assert len(again.read(InboxQuery(limit=1000)).messages) > 150
     again.close()
+
+
+def test_a_crash_between_two_writes_of_the_clock_loses_no_time(path: Path, tmp_path: Path) -> None:
+    clocks = FakeClocks()
+    store = opened(path, clocks=clocks)
+    clocks.pass_s(0.6)
+    store.commit([PutOutbox((entry(1),), b"")])
+    crashed = tmp_path / "crashed" / "mailbox.db"
+    crashed.parent.mkdir()
+    for suffix in ("", "-wal"):
+        crashed.with_name(crashed.name + suffix).write_bytes(
+            path.with_name(path.name + suffix).read_bytes()
+        )
+    store.close()
+    clocks.pass_s(10)
+    again = opened(crashed, clocks=clocks)
+    assert again.snapshot().outbox[0].remaining_s == pytest.approx(3590)
+    again.close()
+
+
+def test_what_came_last_is_read_from_memory_until_it_is_shown(path: Path) -> None:
+    store = opened(path)
+    store.commit([PutInbox(letter(n), b"%d" % n, Verified.PINNED) for n in range(1, 5)])
+    on_disk = list(store.read(InboxQuery()).messages)
+    assert store.recent(0, limit=9) == on_disk
+    assert store.recent(on_disk[0].row, limit=2) == on_disk[1:3]
+    store.commit([MarkShown(tuple(store.shown_letters([on_disk[1].row])))])
+    assert store.recent(0, limit=9) == [on_disk[0], *on_disk[2:]]
+    store.close()
+    store = opened(path)
+    assert store.recent(0, limit=9) is None
+    store.commit([PutInbox(letter(5), b"5", Verified.PINNED)])
+    assert store.recent(0, limit=9) is None
+    last = store.recent(on_disk[-1].row, limit=9)
+    assert last is not None
+    assert [one.body for one in last] == [b"5"]
+    store.close()
+
+
+def test_memory_keeps_the_newest_messages_only(path: Path) -> None:
+    store = opened(path)
+    store.commit([PutInbox(letter(n), bytes(3 << 20), Verified.PINNED) for n in (1, 2)])
+    first, second = store.read(InboxQuery()).messages
+    assert store.recent(0, limit=9) is None
+    assert store.recent(first.row, limit=9) is None
+    assert store.recent(second.row, limit=9) == []
+    store.commit([PutInbox(letter(n), b"small", Verified.PINNED) for n in range(3, 3003)])
+    assert store.recent(second.row, limit=9) is None
+    newest = store.recent(3000, limit=9)
+    assert newest is not None
+    assert [one.letter.sequence for one in newest] == [3001, 3002]
+    store.close()
