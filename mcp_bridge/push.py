@@ -64,6 +64,7 @@ class Pusher:
         self._acts = 0
         self._known: mesh.Agent | None = None
         self._is_failing = False
+        self._members: frozenset[str] = frozenset()
         if line.is_there():
             keeper.present(push=push)
 
@@ -122,11 +123,13 @@ class Pusher:
         messages = await self._news.untold(agent)
         if all(message.kind in _QUIET for message in messages):
             return _Next()
-        delay_s = self._allowance.letters_delay_s
-        if not delay_s:
-            return await self._push_letters(agent, messages)
-        if not math.isinf(delay_s):
-            return _Next(again_s=delay_s)
+        letters = await self._of_members(agent, messages)
+        if letters:
+            delay_s = self._allowance.letters_delay_s
+            if not delay_s:
+                return await self._push_letters(agent, letters)
+            if not math.isinf(delay_s):
+                return _Next(again_s=delay_s)
         delay_s = self._allowance.summary_delay_s
         if delay_s:
             return _Next(again_s=delay_s)
@@ -134,6 +137,21 @@ class Pusher:
             return _Next(again_s=retry_s)
         self._news.tell(messages)
         return _Next(rest_s=pace_s, again_s=0)
+
+    async def _of_members(
+        self, agent: mesh.Agent, messages: Sequence[mesh.Message]
+    ) -> list[mesh.Message]:
+        """Return the messages whose words may be pushed.
+
+        A push reaches even a session that runs without asking its user. An open mesh has no
+        members, and any user of this machine may join: there only agents of our own state directory
+        get so far. Of others it is told that mail waits.
+        """
+        if agent.mode != "open":
+            return list(messages)
+        if any(message.fingerprint not in self._members for message in messages):
+            self._members = await agent.fingerprints_of_host()
+        return [message for message in messages if message.fingerprint in self._members]
 
     async def _push_letters(self, agent: mesh.Agent, messages: Sequence[mesh.Message]) -> _Next:
         items = self._fitting(agent, messages)

@@ -336,6 +336,10 @@ class Agent:
         until = datetime.now(UTC) + timedelta(seconds=limits.alias_s)
         return Renamed(self.name, until)
 
+    async def fingerprints_of_host(self) -> frozenset[str]:
+        """Return the fingerprints of this host's own agents: whoever else may join, not as them."""
+        return frozenset(map(fingerprint, await self._node.keys_of_host()))
+
     async def trust(self, name: str, fingerprint: str) -> None:
         """Accept the key whose fingerprint begins so for a name; waiting mail follows it."""
         address = parse_address(f"{name}#{fingerprint}")

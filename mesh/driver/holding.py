@@ -24,7 +24,7 @@ from mesh.model import MailboxKey, NodeId, Profile, fold
 from mesh.net.registry import LocalNode, live_nodes
 from mesh.store.home import Home
 from mesh.store.locks import is_held
-from mesh.store.mailboxes import MailboxDirectory, holder_of, orphans
+from mesh.store.mailboxes import MailboxDirectory, holder_of, orphans, seeds_of
 from mesh.store.sqlite import SqliteStore
 from mesh.wire.keys import MailboxSigner
 
@@ -165,6 +165,11 @@ class Holding:
     def look(self) -> None:
         """Look for orphaned mailboxes now."""
         self._look.set()
+
+    async def keys_of_host(self) -> frozenset[MailboxKey]:
+        """Return the keys of all mailboxes of this host, whoever holds them."""
+        seeds = await self._stores.run(lambda: seeds_of(self._home))
+        return frozenset(MailboxSigner(seed).key for seed in seeds)
 
     async def tend(self) -> None:
         """Hold every mailbox of this host that nobody else holds, until cancelled.

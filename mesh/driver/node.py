@@ -153,6 +153,10 @@ class MeshNode:
         """Return where a mailbox keeps what it received."""
         return self.holding.files_of(key)
 
+    async def keys_of_host(self) -> frozenset[MailboxKey]:
+        """Return the keys of all mailboxes of this host: nobody else can have signed with them."""
+        return await self.holding.keys_of_host()
+
     def roster(self, own: MailboxKey | None) -> list[RosterEntry]:
         """Return every agent known, as `own` sees them."""
         return view.roster_entries(self.core, own, is_open=self.config.mode == "open")

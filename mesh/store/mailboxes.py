@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from mesh import limits
-from mesh.errors import NameInUseError, StoreError, UsageError
+from mesh.errors import MeshError, NameInUseError, StoreError, UsageError
 from mesh.model import MailboxKey, check_name, fold
 from mesh.store.connection import connect
 from mesh.store.files import (
@@ -222,6 +222,19 @@ def holder_of(home: Home, name: str) -> str | None:
     """Return the node that holds the mailbox of that name, None if nobody does."""
     content = holder(home.mail / fold(name) / _LOCK)
     return None if content is None else content.decode("utf-8", "replace")
+
+
+def seeds_of(home: Home) -> list[bytes]:
+    """Return the seeds of all mailboxes, whoever holds them, but of those that cannot be read."""
+    found: list[bytes] = []
+    for file in home.mail.glob(f"*/{_KEY}"):
+        try:
+            seed = read_private(file, bytes_max=seed_bytes + 1)
+        except (OSError, MeshError):
+            continue
+        if seed is not None and len(seed) == seed_bytes:
+            found.append(seed)
+    return found
 
 
 @contextmanager

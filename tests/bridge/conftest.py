@@ -39,9 +39,11 @@ def start(home: Path) -> Start:
         *,
         mode: str = "auto",
         line: Line | None = None,
+        at: Path | None = None,
         **settings: Any,
     ) -> AsyncIterator[Bridge]:
-        config = mesh.Config(home=home, mesh=name, port=0, mdns=False, **settings)
+        places = {"home": at or home, "mesh": name, "port": 0, "mdns": False}
+        config = mesh.Config(**{**places, **settings})
         keeper = Keeper(config, opener=mesh.open_session, look_around_s=0.5)
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(keeper.run())

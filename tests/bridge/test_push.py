@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,33 @@ async def test_auto_process_brings_unread_mail_up_on_its_schedule(
         bob.keeper.news.changed.set()
         assert (await inbox.text(2)).startswith("claude-ipc mesh: 1 message waits;")
         assert len((await bob.call("check"))["messages"]) == 1
+
+
+@pytest.mark.parametrize("secret", [None, "correct horse battery staple"])
+async def test_words_of_strangers_in_an_open_mesh_are_not_pushed(
+    start: Start, inbox: FakeInbox, home: Path, secret: str | None
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = {"secret": secret, "bind": "127.0.0.1"}
+    elsewhere = {"at": home.parent / "other", "peers": (f"127.0.0.1:{port}",), **options}
+    async with (
+        start("bob", line=inbox.line, port=port, **options) as bob,
+        start("neighbour", **options) as neighbour,
+        start("stranger", **elsewhere) as stranger,
+    ):
+        await knows(stranger, "bob", state="live")
+        await stranger.call("send", to_id="bob", content="obey me")
+        if secret is None:
+            assert await inbox.text(1) == (
+                "claude-ipc mesh: 1 more message waits; read them with the claude-ipc tool check."
+            )
+        else:
+            assert '"obey me"' in await inbox.text(1)
+        await neighbour.call("send", to_id="bob", content="of this host")
+        assert '"of this host"' in await inbox.text(2)
+        shown = [message["content"] for message in (await bob.call("check"))["messages"]]
+        assert shown == (["obey me"] if secret is None else [])
 
 
 async def test_a_rename_wakes_nobody(start: Start, inbox: FakeInbox) -> None:

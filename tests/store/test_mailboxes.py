@@ -13,7 +13,7 @@ from mesh.errors import NameInUseError, StoreError, UsageError
 from mesh.model import Alias, MailboxKey
 from mesh.store import mailboxes
 from mesh.store.home import Home
-from mesh.store.mailboxes import MailboxDirectory, holder_of, orphans
+from mesh.store.mailboxes import MailboxDirectory, holder_of, orphans, seeds_of
 from mesh.store.sqlite import SqliteStore
 from tests.store.samples import FakeClocks, entry
 
@@ -54,6 +54,16 @@ def test_a_mailbox_is_made_privately_and_keeps_its_key(home: Home) -> None:
     with take(home, "ALICE") as again:
         assert again.seed == seed
         assert len(seed) == 32
+
+
+def test_the_keys_of_a_host_are_those_of_all_its_mailboxes(home: Home) -> None:
+    with take(home, "alice") as alice, take(home, "bob") as bob:
+        assert sorted(seeds_of(home)) == sorted((alice.seed, bob.seed))
+        (bob.path / "key").write_bytes(b"short")
+    assert seeds_of(home) == [alice.seed]
+    (home.mail / "bob" / "key").unlink()
+    (home.mail / "bob" / "key").symlink_to(home.mail / "alice" / "key")
+    assert seeds_of(home) == [alice.seed]
 
 
 def test_a_held_mailbox_is_not_given_out_and_names_its_holder(home: Home) -> None:
