@@ -85,14 +85,18 @@ async def test_a_damaged_deadline_begins_again_and_is_never_longer_than_a_week(m
     assert until - time.time() * 1000 <= WEEK_MS
 
 
-async def _do_meet(mesh: Mesh, pair: str, one: str | None, two: str | None) -> bool:
+async def _do_meet(mesh: Mesh, route: str, pair: str, one: str | None, two: str | None) -> bool:
+    """Whether two nodes exchange mail that meet at a door, or find each other by multicast."""
     door = free_port()
-    near = await mesh.join(f"near{pair}", f"n{pair}", secret=one, port=door)
-    peers = [f"127.0.0.1:{door}"]
-    far = await mesh.join(f"far{pair}", f"f{pair}", secret=two, peers=peers, port=0)
+    is_by_mdns = route == "mdns"
+    near = await mesh.join(f"near{pair}", f"n{pair}", secret=one, port=door, mdns=is_by_mdns)
+    peers = [] if is_by_mdns else [f"127.0.0.1:{door}"]
+    far = await mesh.join(
+        f"far{pair}", f"f{pair}", secret=two, peers=peers, port=0, mdns=is_by_mdns
+    )
     await near.call("send", to=f"far{pair}", content="to far")
     await far.call("send", to=f"near{pair}", content="to near")
-    got = await near.call("collect", count=1, timeout_s=1.5)
+    got = await near.call("collect", count=1, timeout_s=3 if is_by_mdns else 1.5)
     got += await far.call("collect", count=1, timeout_s=0.5)
     for session in (near, far):
         await session.kill()
@@ -102,18 +106,23 @@ async def _do_meet(mesh: Mesh, pair: str, one: str | None, two: str | None) -> b
 SECRETS = {"o": None, "s": SECRET, "w": SECRET + "!", "p": OLD}
 MATRIX = [(one + two, SECRETS[one], SECRETS[two]) for one in SECRETS for two in SECRETS]
 
+SOME = [pair for pair in MATRIX if pair[0] in {"ss", "so", "os", "sw"}]
+
 
 @pytest.mark.parametrize(
-    "pairs",
+    ("route", "pairs"),
     [
-        [pair for pair in MATRIX if pair[0] in {"ss", "so", "os", "sw"}],
-        pytest.param(MATRIX[:8], marks=pytest.mark.long),
-        pytest.param(MATRIX[8:], marks=pytest.mark.long),
+        ("door", SOME),
+        ("mdns", SOME),
+        *[
+            pytest.param(route, half, marks=pytest.mark.long)
+            for route in ("door", "mdns")
+            for half in (MATRIX[:8], MATRIX[8:])
+        ],
     ],
-    ids=["some", "first half", "second half"],
 )
-async def test_only_equal_secrets_exchange_a_byte_of_mail(mesh: Mesh, pairs):
-    met = await asyncio.gather(*[_do_meet(mesh, *pair) for pair in pairs])
+async def test_only_equal_secrets_exchange_a_byte_of_mail(mesh: Mesh, route, pairs):
+    met = await asyncio.gather(*[_do_meet(mesh, route, *pair) for pair in pairs])
     assert met == [one == two for _, one, two in pairs], pairs
 
 
