@@ -206,6 +206,8 @@ assert offers_open_max <= fetches_per_author_max <= partials_per_author_max
 assert streamed_file_bytes_max <= files_bytes_per_author_max
 assert ttl_s_max <= history_s_default
 assert ping_interval_s < suspect_after_s < away_after_s < 60
+assert share_letters_max <= batch_letters_max <= tick_letters_max
+assert frame_bytes_max < line_bytes_max < inbound_bytes_max
 assert batch_letters_max <= window_letters_max < sequence_reserve // 2
 assert tended_mailboxes_max + 1 <= cards_per_node_max
 assert hinted_candidates_max < peers_max

@@ -102,6 +102,7 @@ class Dialled:
             return
         try:
             self._socket.send_multipart(frames, NOBLOCK)
+            self._gauge.count_out(self, self._descriptor, frames)
         except zmq.Again:
             self._monitor.read()
             self._end(Loss.CONGESTED)

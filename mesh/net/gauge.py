@@ -1,9 +1,10 @@
-"""Ends connections that bring bytes without end in no whole message.
+"""Ends connections that would fill our memory: by a message without end, or by not reading.
 
 ZeroMQ bounds the size of a frame and the number of messages, but not the number of frames in one
-message: a peer whose message never ends fills our memory before any of our code sees a byte. Only
-members can try (strangers do not pass the gate), and where the kernel tells how much a connection
-has received (Linux), what of it is still in no message is known. Who goes too far is cut off, and
+message: a peer whose message never ends fills our memory before any of our code sees a byte. Nor
+does it bound in bytes what waits for a peer that does not read. Only members can try (strangers do
+not pass the gate), and where the kernel tells how much a connection has received and got rid of
+(Linux), what is still in no message, or still unsent, is known. Who goes too far is cut off, and
 ZeroMQ frees what it had kept for it.
 
 While a socket has messages to read, what is missing may simply be there; only far more than all
@@ -27,12 +28,14 @@ INTERVAL_S: Final = 0.5
 PENDING_BYTES_MAX: Final = 48 * limits.MIB
 """More than one message, and what the kernel keeps for a connection, can come to."""
 UNREAD_BYTES_MAX: Final = 2 * limits.link_frames_in_max * limits.frame_bytes_max
+UNSENT_BYTES_MAX: Final = 256 * limits.MIB
+"""More than the windows of many streams, and what else is sent unasked, come to."""
 FRAME_COST_BYTES: Final = 64
 """What CURVE and ZMTP add to a frame at most."""
 LOOK_COST_BYTES: Final = 16
 """What heartbeats bring between two looks."""
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", 11)
-_BYTES_RECEIVED: Final = struct.Struct("=128xQ")
+_ACKED_AND_RECEIVED: Final = struct.Struct("=120xQQ")
 _SO_DOMAIN: Final = 39
 _SO_COOKIE: Final = 57
 _IS_TOLD: Final = sys.platform == "linux"
@@ -44,6 +47,7 @@ class _Connection:
     cookie: bytes
     is_busy: Callable[[], bool] = field(repr=False)
     delivered: int = 0
+    handed: int = 0
 
 
 class Gauge:
@@ -72,6 +76,12 @@ class Gauge:
         if connection is not None:
             connection.delivered += sum(map(len, frames)) + len(frames) * FRAME_COST_BYTES
 
+    def count_out(self, owner: object, descriptor: int, frames: Sequence[bytes]) -> None:
+        """Note what a connection was given to send."""
+        connection = self._connections.get((owner, descriptor))
+        if connection is not None:
+            connection.handed += sum(map(len, frames))
+
     def drop(self, owner: object, descriptor: int) -> None:
         """Forget a connection that has ended."""
         self._connections.pop((owner, descriptor), None)
@@ -96,18 +106,23 @@ class Gauge:
         self._wait()
 
     def _judge(self, line: socket.socket, connection: _Connection) -> None:
-        info = line.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _BYTES_RECEIVED.size)
-        (received,) = _BYTES_RECEIVED.unpack(info)
+        info = line.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ACKED_AND_RECEIVED.size)
+        acked, received = _ACKED_AND_RECEIVED.unpack(info)
         # Nobody saves up for later by sending frames that cost less than they are taken for.
         connection.delivered = min(connection.delivered + LOOK_COST_BYTES, received)
+        connection.handed = max(connection.handed, acked)
         pending = received - connection.delivered
-        if pending <= PENDING_BYTES_MAX:
-            return
-        if pending <= UNREAD_BYTES_MAX and connection.is_busy():
-            return
+        if connection.handed - acked > UNSENT_BYTES_MAX:
+            self._cut_off(line, connection, "unread", "it does not read what it is sent")
+        elif pending > UNREAD_BYTES_MAX or (
+            pending > PENDING_BYTES_MAX and not connection.is_busy()
+        ):
+            self._cut_off(line, connection, "endless", "a message without end")
+
+    def _cut_off(self, line: socket.socket, connection: _Connection, drop: str, why: str) -> None:
         if line.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8) == connection.cookie:
-            self._drops["endless"] += 1
-            _log.warning("Cut off %s: a message without end.", line.getpeername()[0])
+            self._drops[drop] += 1
+            _log.warning("Cut off %s: %s.", line.getpeername()[0], why)
             line.shutdown(socket.SHUT_RDWR)
 
 

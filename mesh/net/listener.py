@@ -135,6 +135,7 @@ class Listener:
             return
         try:
             self.socket.send_multipart([inbound.routing_id, *frames], NOBLOCK)
+            self._gauge.count_out(self, inbound.descriptor, frames)
         except zmq.Again:
             self._suspect(inbound, Loss.CONGESTED)
         except zmq.ZMQError:

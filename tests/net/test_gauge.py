@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 import zmq
-from net_support import CLIENT, connect, keys, new_zmq, receive, receive_loss
+from net_support import CLIENT, connect, keys, new_zmq, receive, receive_frames, receive_loss
 
 from mesh import limits
 from mesh.core.events import Loss
@@ -94,6 +94,38 @@ async def test_a_slow_reader_of_many_large_messages_loses_none():
         assert a.drops["endless"] == 0
 
 
+async def test_who_does_not_read_is_cut_off_and_loses_the_link(monkeypatch):
+    monkeypatch.setattr(gauge, "UNSENT_BYTES_MAX", 16 * limits.MIB)
+    async with new_zmq() as a:
+        with zmq.Context() as context, context.socket(zmq.DEALER) as line:
+            line.setsockopt(zmq.LINGER, 0)
+            line.setsockopt(zmq.RCVHWM, 1)
+            line.setsockopt(zmq.RCVBUF, 65536)
+            line.setsockopt(zmq.RECONNECT_IVL, -1)
+            line.setsockopt(zmq.ROUTING_ID, b"m" * 16)
+            set_client_keys(line, server=a.curve, secret=CLIENT, public=public_key(CLIENT))
+            line.connect(a.endpoints[0])
+            line.send_multipart([b"head", b"first"])
+            event = await receive_frames(a)
+            for _ in range(64):
+                a.send(event.link, [b"head", PART])
+            lost = await receive_loss(a)
+            assert (lost.link, lost.loss) == (event.link, Loss.CLOSED)
+            assert a.drops["unread"] == 1
+
+
+async def test_a_reader_of_more_than_may_wait_is_not_cut_off(monkeypatch):
+    monkeypatch.setattr(gauge, "UNSENT_BYTES_MAX", 16 * limits.MIB)
+    async with new_zmq() as a, new_zmq() as b:
+        await connect(b, a)
+        for _ in range(4):
+            for _ in range(12):
+                b.send(1, [b"head", PART])
+            await receive(a, 12)
+            await asyncio.sleep(gauge.INTERVAL_S)
+        assert b.drops["unread"] == a.drops["endless"] == 0
+
+
 async def test_small_messages_save_nothing_up_for_a_large_one():
     async with new_zmq() as a, new_zmq() as b:
         await connect(b, a)
@@ -105,6 +137,6 @@ async def test_small_messages_save_nothing_up_for_a_large_one():
                 await asyncio.sleep(2 * gauge.INTERVAL_S)
         (connection,) = a._started.gauge._connections.values()
         with gauge._borrowed(next(iter(a._started.gauge._connections))[1]) as line:
-            info = line.getsockopt(6, gauge._TCP_INFO, gauge._BYTES_RECEIVED.size)
-        (received,) = gauge._BYTES_RECEIVED.unpack(info)
+            info = line.getsockopt(6, gauge._TCP_INFO, gauge._ACKED_AND_RECEIVED.size)
+        _, received = gauge._ACKED_AND_RECEIVED.unpack(info)
         assert connection.delivered <= received

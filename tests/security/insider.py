@@ -275,12 +275,13 @@ class Insider:
         await line.send(Announce(tuple([self.card()] if cards is None else cards)))
         return line
 
-    def listen(self) -> str:
-        """Listen like a node, with no gate; return the endpoint."""
+    def listen(self, *, is_door: bool = False) -> str:
+        """Listen like a node, or like a host's door, with no gate; return the endpoint."""
         socket = self.context.socket(zmq.ROUTER)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.CURVE_SERVER, 1)
-        socket.setsockopt(zmq.CURVE_SECRETKEY, self.signer.curve.secret)
+        pair = self.mesh.door if is_door else self.signer.curve
+        socket.setsockopt(zmq.CURVE_SECRETKEY, pair.secret)
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         self.listening = socket
         return f"tcp://127.0.0.1:{port}"

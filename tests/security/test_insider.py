@@ -221,6 +221,37 @@ async def test_another_nodes_id_wins_neither_mail_nor_presence(mesh: Mesh, insid
     assert [e["id"] for e in await bob.call("roster")].count("alice") == 1
 
 
+async def test_a_hello_recorded_at_a_false_door_opens_nothing(mesh: Mesh, insider: Insider):
+    """All doors have one key: alice's hello to the insider's may be shown at bob's."""
+    door = free_port()
+    bob = await mesh.join("bob", "h1", port=door)
+    false = insider.listen(is_door=True).removeprefix("tcp://")
+    alice = await mesh.join("alice", "h2", peers=[f"127.0.0.1:{door}", false])
+    await bob.sees(alice="live")
+    assert insider.listening is not None
+    hello: list[bytes] = []
+    async with asyncio.timeout(10):
+        while len(hello) != 3:
+            while not insider.listening.poll(0):
+                await asyncio.sleep(0.01)
+            hello = insider.listening.recv_multipart()
+    line = insider.dealer(insider.mesh.door.public)
+    line.connect(f"tcp://127.0.0.1:{door}")
+    answers = 0
+    for parts in (hello[1:], hello[1:], hello[1:]):
+        line.send_multipart(parts)
+        await asyncio.sleep(0.1)
+    while line.poll(200):
+        answers += len(line.recv_multipart()) == 2
+    line.close(linger=0)
+    # A welcome, of which only alice could make use, and then nothing more.
+    assert answers <= 2
+    assert await delivery_s(alice, bob, "bob", "it is me") < 2
+    assert await delivery_s(bob, alice, "alice", "so it is") < 2
+    assert [e["id"] for e in await bob.call("roster")].count("alice") == 1
+    assert (await bob.call("status"))["peers"] == {"live": 1, "suspect": 0}
+
+
 async def test_hints_lead_to_no_foreign_service(mesh: Mesh, insider: Insider):
     """Neither public addresses, nor paths, nor names are dialled because a member says so."""
     bob = await mesh.join("bob")
