@@ -27,6 +27,7 @@ from mesh.store.interface import (
     StoredLetter,
     StoredReceipt,
 )
+from mesh.store.log_room import LogRoom
 from mesh.store.meta import check_owner, put_meta, read_meta, write_first_meta
 from mesh.store.reads import Damage, TextOf, plain_text
 from mesh.store.rows import CODES, Value
@@ -57,6 +58,7 @@ class SqliteStore:
         self._meta: dict[str, Value] = {}
         self._clock: ElapsedClock
         self._clock_due_s = 0.0
+        self._room = LogRoom(path)
 
     @classmethod
     def open(
@@ -181,6 +183,7 @@ class SqliteStore:
         for change in changes:
             batch.add(change)
         self._transact(batch.write)
+        self._room.keep()
         self._book.recent.add(batch.arrived)
         self._book.recent.drop(batch.shown)
 
