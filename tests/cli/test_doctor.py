@@ -220,6 +220,12 @@ def test_open_mode_on_the_network_is_a_warning(home, monkeypatch):
     assert [(f.check, f.status) for f in found] == [("secret", "ok"), ("mode", "warn")]
 
 
+def test_strict_mode_is_said(home, monkeypatch):
+    monkeypatch.setenv("IPC_STRICT", "on")
+    found, _ = examine_settings(OPTIONS)
+    assert "strict (mail only with trusted keys)" in found[-1].text
+
+
 def test_the_state_directory_is_known_even_without_settings(tmp_path):
     assert home_of({"IPC_HOME": str(tmp_path)}) == tmp_path
 

@@ -91,7 +91,8 @@ def _listening(config: Config) -> Finding:
     where = "on this machine only" if config.is_loopback_only else f"on {host}"
     if host == "*":
         where = "on all interfaces"
-    text = f"{config.mode} mode, mesh {config.mesh}, listening {where}."
+    strict = ", strict (mail only with trusted keys)" if config.is_strict else ""
+    text = f"{config.mode} mode{strict}, mesh {config.mesh}, listening {where}."
     if config.mode == "open" and not config.is_loopback_only:
         return warn("mode", f"{text} Anyone who reaches this machine can join.", _MAKE_ONE)
     if config.mode == "secret" and config.is_loopback_only:
