@@ -95,7 +95,7 @@ def stored_letters(
 ) -> list[StoredLetter]:
     """Return queued letters with their bodies, in the order asked for."""
     found: dict[int, StoredLetter] = {}
-    shared: dict[int, bytes] = {}
+    shared: dict[tuple[Value, int], bytes] = {}
     for start in range(0, len(rows), _CHUNK):
         chunk = list(rows[start : start + _CHUNK])
         chunk.extend([-1] * (_CHUNK - len(chunk)))
@@ -104,10 +104,10 @@ def stored_letters(
                 letter = outbox_letter(row, *columns)
                 if body_id is None:
                     content = _verified_body(digest, body)
-                elif body_id in shared:
-                    content = shared[body_id]
+                elif (digest, body_id) in shared:
+                    content = shared[digest, body_id]
                 else:
-                    content = shared[body_id] = _body(db, body_id)
+                    content = shared[digest, body_id] = _body(db, body_id, digest)
             except DAMAGE:
                 damage.outbox.append(row)
                 continue
@@ -313,9 +313,9 @@ def _verified_body(digest: object, body: object) -> bytes:
     return body
 
 
-def _body(db: sqlite3.Connection, body_id: Value) -> bytes:
+def _body(db: sqlite3.Connection, body_id: Value, digest: Value = None) -> bytes:
     found = db.execute("SELECT digest, bytes FROM body WHERE id = ?", (body_id,)).fetchone()
-    if found is None:
+    if found is None or digest not in {None, found[0]}:
         raise ValueError("lost body")
     return _verified_body(*found)
 

@@ -245,7 +245,7 @@ class _Salvage:
         self.next_rows["outbox"] = max(self.next_rows["outbox"], row + 1)
         self.latest_s = max(self.latest_s, changed_s)
         has_body = (
-            self._has_body(body_id)
+            self._has_body(body_id, own_digest)
             if body_id is not None
             else (isinstance(body, bytes) and body_digest(body) == own_digest)
         )
@@ -292,9 +292,9 @@ class _Salvage:
         self.target.execute(sql, values)
         self.kept += 1
 
-    def _has_body(self, body_id: Value) -> bool:
-        sql = "SELECT 1 FROM body WHERE id = ?"
-        return self.target.execute(sql, (body_id,)).fetchone() is not None
+    def _has_body(self, body_id: Value, digest: Value) -> bool:
+        sql = "SELECT 1 FROM body WHERE id = ? AND ifnull(digest = ?, 1)"
+        return self.target.execute(sql, (body_id, digest)).fetchone() is not None
 
     def _verified(self, source: sqlite3.Connection, table: str, columns: str) -> Iterator[Columns]:
         for row_id, *row in walk(source, table, columns):

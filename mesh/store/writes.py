@@ -141,12 +141,12 @@ class Batch:
 
     def _put_outbox(self, change: PutOutbox) -> None:
         body: bytes | None = change.body
-        digest: bytes | None = body_digest(change.body)
+        # Kept even beside a shared body: so a letter cannot come to another one's.
+        digest = body_digest(change.body)
         body_id = None
         if len(change.entries) > 1 or len(change.body) > inline_body_bytes_max:
-            body_id = self._put_body(change.body)
+            body_id, body = self._put_body(change.body, digest), None
             self._book.rows_of_body[body_id] = len(change.entries)
-            body = digest = None
         for entry in change.entries:
             letter, prefix = entry.letter, entry.to_prefix
             header = letters.encode(letter)
@@ -169,7 +169,7 @@ class Batch:
         body: bytes | None = change.body
         body_id = None
         if len(change.body) > inline_body_bytes_max:
-            body_id, body = self._put_body(change.body), None
+            body_id, body = self._put_body(change.body, body_digest(change.body)), None
         self._inbox.append(
             (
                 *(book.next_inbox_row, 0, 0, self._now_s, self._now_ms, letter.created_ms),
@@ -190,10 +190,10 @@ class Batch:
         book.streams_in[key] = streams.with_received(stream, letter.sequence, change.skipped_from)
         self._streams_in.add(key)
 
-    def _put_body(self, body: bytes) -> int:
+    def _put_body(self, body: bytes, digest: bytes) -> int:
         body_id = self._book.next_body_id
         self._book.next_body_id += 1
-        self._bodies.append((body_id, body_digest(body), body))
+        self._bodies.append((body_id, digest, body))
         return body_id
 
     def _add_verdict(self, change: MarkShown | MarkTold | Refuse) -> None:
