@@ -223,7 +223,7 @@ def test_open_mode_on_the_network_is_a_warning(home, monkeypatch):
 def test_strict_mode_is_said(home, monkeypatch):
     monkeypatch.setenv("IPC_STRICT", "on")
     found, _ = examine_settings(OPTIONS)
-    assert "strict (mail only with trusted keys)" in found[-1].text
+    assert "strict (mail only with trusted keys)" in found[-1].finding
 
 
 def test_the_state_directory_is_known_even_without_settings(tmp_path):
