@@ -106,12 +106,14 @@ def is_final(why: Why) -> bool:
 
 
 def next_copies(fetches: Iterable[Fetch]) -> list[CopyNear]:
-    """Copy the next piece of each file that is near and not being copied."""
+    """Copy each file that is near, a step being waited for while another is made."""
     copies: list[CopyNear] = []
     for fetch in fetches:
-        length = min(limits.near_bytes_max, fetch.file.bytes - fetch.kept_to)
-        if fetch.is_near and length and not fetch.outstanding:
-            copies.append(CopyNear(fetch.key, fetch.kept_to, length))
+        while fetch.is_near and fetch.outstanding <= limits.near_bytes_max:
+            length = min(limits.near_bytes_max, fetch.file.bytes - fetch.wanted_to)
+            if not length:
+                break
+            copies.append(CopyNear(fetch.key, fetch.wanted_to, length))
             fetch.wanted_to += length
     return copies
 

@@ -1,8 +1,8 @@
-"""Copying a file while it is hashed: the digest is made in a thread beside the reads and writes."""
+"""Copying a file while it is hashed and synced, both in threads beside the reads and writes."""
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Final
 
@@ -10,6 +10,50 @@ from mesh import limits
 from mesh.wire.digests import FileHash
 
 PIECE_BYTES: Final = limits.MIB
+
+
+class SyncBehind:
+    """Makes a file durable in another thread, every so many bytes, while more of it is written.
+
+    `durable` is how much certainly is on disk.
+    """
+
+    def __init__(self, thread: Executor, descriptor: int, *, every: int, durable: int = 0) -> None:
+        self.durable = durable
+        self._thread = thread
+        self._descriptor = descriptor
+        self._every = every
+        self._pending: Future[None] | None = None
+        self._pending_to = durable
+
+    def wrote(self, up_to: int) -> None:
+        """Take note of what was written; does not wait.
+
+        Raises:
+            OSError: an earlier sync failed.
+        """
+        if self._pending is not None and self._pending.done():
+            self.settle()
+        if self._pending is None and up_to - self.durable >= self._every:
+            self._pending_to = up_to
+            self._pending = self._thread.submit(sync_data, self._descriptor)
+
+    def settle(self) -> None:
+        """Wait for the sync under way.
+
+        Raises:
+            OSError: it failed.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+            self.durable = self._pending_to
+
+    def abandon(self) -> None:
+        """Wait for the sync under way, whatever becomes of it: then the file may be closed."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            wait([pending])
 
 
 @contextmanager
@@ -36,11 +80,11 @@ def copy_hashed(
     digest: FileHash,
     *,
     length: int | None = None,
-    check: Callable[[int], None] = lambda _: None,
+    told: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Copy `length` bytes, or all, from where the descriptors stand; return how many came.
 
-    `check` is told how many came so far and may raise.
+    `told` hears how many were written so far and may raise.
     """
     copied = 0
     with hashing_beside(digest) as update:
@@ -49,10 +93,10 @@ def copy_hashed(
             piece = os.read(source, wanted)
             if not piece:
                 break
-            copied += len(piece)
-            check(copied)
             update(piece)
             write_all(target, piece)
+            copied += len(piece)
+            told(copied)
     return copied
 
 
@@ -61,3 +105,9 @@ def write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def sync_data(descriptor: int) -> None:
+    """Wait until the disk has what was written."""
+    sync = getattr(os, "fdatasync", os.fsync)
+    sync(descriptor)

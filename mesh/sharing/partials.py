@@ -16,14 +16,14 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from mesh import limits
 from mesh.errors import StoreError
-from mesh.sharing.copying import copy_hashed, write_all
+from mesh.sharing.copying import SyncBehind, copy_hashed, sync_data, write_all
 from mesh.sharing.files import O_BINARY, O_NOFOLLOW, quarantine_names, sync_directory
 from mesh.sharing.spool import storage_error
 from mesh.wire.digests import FileHash
@@ -83,9 +83,6 @@ class Partial:
 
     def __init__(self, directory: Path, coming: Coming, syncing: Executor) -> None:
         self.coming = coming
-        self._syncing = syncing
-        self._behind: Future[None] | None = None
-        self._behind_to = 0
         self._directory = directory
         self._path = directory / coming.label
         self._kept = kept_bytes(directory, coming)
@@ -99,6 +96,9 @@ class Partial:
             os.close(self._descriptor)
             raise
         self.received = self._kept
+        self._behind = SyncBehind(
+            syncing, self._descriptor, every=limits.partial_sync_bytes, durable=self._kept
+        )
         self._note()
 
     def write(self, offset: int, data: bytes) -> bool:
@@ -109,7 +109,7 @@ class Partial:
         write_all(self._descriptor, data)
         self._hash.update(data)
         self.received += len(data)
-        self._sync_behind()
+        self._wrote()
         return True
 
     def copy(self, source: int, *, offset: int, length: int) -> bool:
@@ -119,14 +119,14 @@ class Partial:
         os.lseek(source, offset, os.SEEK_SET)
         os.lseek(self._descriptor, offset, os.SEEK_SET)
         self.received += copy_hashed(source, self._descriptor, self._hash, length=length)
-        self._sync_behind()
+        self._wrote()
         return self.received == offset + length
 
     def sync(self) -> None:
         """Make everything written so far durable, and note it."""
-        self._end_sync()
+        self._behind.settle()
         if self.received > self._kept:
-            _sync_data(self._descriptor)
+            sync_data(self._descriptor)
             self._kept = self.received
             self._note()
 
@@ -136,7 +136,7 @@ class Partial:
         if not is_whole or self._hash.digest().hex() != self.coming.digest:
             self.discard()
             return False
-        self._end_sync()
+        self._behind.settle()
         os.fsync(self._descriptor)
         self._kept = self.received
         self._note()
@@ -173,26 +173,15 @@ class Partial:
         finally:
             self._shut()
 
-    def _sync_behind(self) -> None:
-        """Sync what was written once there is enough of it, without waiting."""
-        if self._behind is not None and self._behind.done():
-            self._end_sync()
-        if self._behind is None and self.received - self._kept >= limits.partial_sync_bytes:
-            self._behind_to = self.received
-            self._behind = self._syncing.submit(_sync_data, self._descriptor)
-
-    def _end_sync(self) -> None:
-        """Note what a sync has made durable; waits for it."""
-        behind, self._behind = self._behind, None
-        if behind is not None:
-            behind.result()
-            self._kept = self._behind_to
+    def _wrote(self) -> None:
+        """Note what has become durable meanwhile."""
+        self._behind.wrote(self.received)
+        if self._behind.durable > self._kept:
+            self._kept = self._behind.durable
             self._note()
 
     def _shut(self) -> None:
-        if self._behind is not None:
-            wait([self._behind])
-            self._behind = None
+        self._behind.abandon()
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
@@ -353,11 +342,6 @@ def _chunks(descriptor: int) -> Iterator[bytes]:
     os.lseek(descriptor, 0, os.SEEK_SET)
     while chunk := os.read(descriptor, _HASH_BYTES):
         yield chunk
-
-
-def _sync_data(descriptor: int) -> None:
-    sync = getattr(os, "fdatasync", os.fsync)
-    sync(descriptor)
 
 
 def open_partial(directory: Path, coming: Coming, syncing: Executor) -> Partial:

@@ -11,13 +11,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from mesh import limits
 from mesh.errors import DiskFullError, StoreError, UsageError
-from mesh.sharing.copying import copy_hashed
+from mesh.sharing.copying import SyncBehind, copy_hashed
 from mesh.sharing.files import O_BINARY, O_NOFOLLOW, check_content, open_shared, sync_directory
 from mesh.wire.digests import FileHash
 
@@ -186,9 +187,15 @@ def _copy(source: int, target: Path, *, shown: str, bytes_max: int) -> tuple[int
     digest = FileHash()
     descriptor = os.open(target, _CREATE, 0o600)
     try:
-        copied = copy_hashed(
-            source, descriptor, digest, check=lambda size: check_size(shown, size, bytes_max)
-        )
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as thread:
+            behind = SyncBehind(thread, descriptor, every=limits.partial_sync_bytes)
+
+            def told(size: int) -> None:
+                check_size(shown, size, bytes_max)
+                behind.wrote(size)
+
+            copied = copy_hashed(source, descriptor, digest, told=told)
+            behind.settle()
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

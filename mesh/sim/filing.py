@@ -63,6 +63,7 @@ class Filing:
         self._random = setting.file_random
         self._tasks: deque[FileTask] = deque()
         self._open: set[FetchKey] = set()
+        self._near: set[FetchKey] = set()
         self._is_running = False
         self._pace_s = setting.file_random.choice([0.0005, 0.02, 0.2])
 
@@ -148,6 +149,9 @@ class Filing:
         self._open.add(fetch)
         self._history.files["resumed" if kept else "begun"] += 1
         is_near = task.place == self._owner.place and self._source(fetch, size) is not None
+        self._near.discard(fetch)
+        if is_near:
+            self._near.add(fetch)
         return FileFound(
             fetch,
             kept,
@@ -180,8 +184,10 @@ class Filing:
     def _copy(self, task: CopyNear) -> None:
         fetch = task.fetch
         part = self._shelf(fetch.mailbox).parts.get((fetch.author, fetch.digest))
-        source = self._source(fetch, part.size) if part is not None else None
+        is_near = part is not None and fetch in self._near
+        source = self._source(fetch, part.size) if part is not None and is_near else None
         if source is None:
+            self._near.discard(fetch)
             self._owner.post(NearLost(fetch))
         elif self._keep(fetch, task.offset, task.length, is_right=source.is_good):
             self._history.files["copied"] += 1
