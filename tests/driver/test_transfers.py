@@ -16,6 +16,7 @@ import mesh
 from mesh import limits
 from mesh.driver.agent import Agent
 from mesh.errors import UsageError
+from mesh.sharing import near
 
 WAIT_S = 30.0
 SECRET = "a team secret of good length"
@@ -247,7 +248,10 @@ async def test_what_nobody_needs_is_swept_when_the_mailbox_is_taken(tmp_path):
 
 
 @pytest.mark.long
-async def test_one_gibibyte_arrives_in_bounded_memory(tmp_path):
+@pytest.mark.parametrize("way", ["link", "near"])
+async def test_one_gibibyte_arrives_in_bounded_memory(tmp_path, monkeypatch, way):
+    if way == "link":
+        monkeypatch.setattr(near, "own_machine_key", lambda: None)
     place = tmp_path / "shared"
     place.mkdir()
     path = place / "big.bin"
