@@ -188,7 +188,7 @@ def signed_mail(chance: random.Random) -> None:
 
 
 def signed_ack(chance: random.Random) -> None:
-    part = codec.dumps(twist([ME.key, b"l" * 8, [[1, b"1" * 16, 3, 11]]], chance))
+    part = codec.dumps(twist([ME.key, b"l" * 8, [[1, 3, 11, b"1" * 32]]], chance))
     signature = ME.sign(b"mesh1/ack\0" + BINDING + part)
     data = heads.join(heads.PacketKind.ACK, (ME.key, signature), (part,))
     packets.decode(data, binding=BINDING)
