@@ -132,6 +132,10 @@ class Ciphers:
             link for link, cipher in self._links.items() if cipher.mesh_keys not in self._mesh_keys
         ]
 
+    def knows(self, link: LinkId) -> bool:
+        """Whether a hello went over `link`, in either direction, and it has not ended."""
+        return link in self._links
+
     def is_open(self, link: LinkId) -> bool:
         """Whether packets can be sealed for `link`."""
         cipher = self._links.get(link)

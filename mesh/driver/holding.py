@@ -31,6 +31,7 @@ from mesh.wire.keys import MailboxSigner
 _log = logging.getLogger(__name__)
 _TAKE_TIMEOUT_S = 3.0
 _TAKE_PAUSE_S = 0.05
+_LOOK_PAUSE_S = 0.2
 _SETTLE_TIMEOUT_S = 1.0
 
 
@@ -184,6 +185,8 @@ class Holding:
                     await self._look.wait()
             except TimeoutError:
                 continue
+            # Where one comes or goes others often do: one look will serve for them all.
+            await asyncio.sleep(_LOOK_PAUSE_S)
             self._look.clear()
 
     def _orphans(self) -> list[str]:

@@ -111,6 +111,8 @@ class Outbound:
         return outgoing
 
     def _send_packets(self, link: LinkId, packets: list[Packet]) -> None:
+        if not self._ciphers.knows(link):
+            return  # It was lost after its hello had come in and before that was answered.
         if isinstance(packets[0], Welcome):
             welcome = self._ciphers.welcome(link, self._own_greeting(expected=None))
             self._transport.send(link, welcome)

@@ -207,8 +207,9 @@ class MailboxDirectory:
 
 def orphans(home: Home) -> list[str]:
     """Return the folded names of mailboxes nobody holds, the most recently used first."""
-    with _names_lock(home):
-        _mend(home, _wall_ms())
+    if _has_renames(home):  # Else fifty nodes that start at once would queue for nothing.
+        with _names_lock(home):
+            _mend(home, _wall_ms())
     found: list[tuple[float, str]] = []
     for path in home.mail.iterdir():
         if (path / _KEY).exists() and not is_held(path / _LOCK):
@@ -285,6 +286,10 @@ def _read_move(file: Path) -> _Move | None:
         )
     except (ValueError, KeyError, TypeError, UsageError):
         return None
+
+
+def _has_renames(home: Home) -> bool:
+    return any(any(home.mail.glob(f"*/{name}")) for name in (_RENAMING, _RENAMED))
 
 
 def _mend(home: Home, now_ms: int) -> None:

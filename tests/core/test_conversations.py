@@ -258,6 +258,25 @@ def test_mail_under_a_former_name_is_forwarded_for_two_hours(world, alice, bob):
     assert bob.bodies() == [b"1", b"3"]
 
 
+def test_mail_follows_a_chain_of_renames_and_a_way_back(world, alice, bob):
+    """PROTOCOL.md NAME-3, NAME-7: each former name forwards for its own two hours."""
+    world.meet(alice, bob)
+    rename(world, bob, "robert")
+    world.run(limits.rename_interval_s + 1.0)
+    rename(world, bob, "rob")
+    for number, name in enumerate(("bob", "robert", "rob"), start=1):
+        world.send(alice, ALICE, name, number)
+        world.run()
+    assert bob.bodies() == [b"1", b"2", b"3"]
+    world.run(limits.rename_interval_s + 1.0)
+    rename(world, bob, "bob")
+    for number, name in enumerate(("bob", "robert", "rob"), start=4):
+        world.send(alice, ALICE, name, number)
+        world.run()
+    assert bob.bodies() == [b"1", b"2", b"3", b"4", b"5", b"6"]
+    assert [answer.recipients[0].to for answer in alice.answers[-3:]] == ["bob"] * 3
+
+
 def test_mail_written_while_the_former_name_was_valid_follows_it_later(world, alice, bob):
     """PROTOCOL.md NAME-3, NAME-6: by its age, not by the time of arrival."""
     rename(world, bob, "robert")

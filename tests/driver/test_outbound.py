@@ -164,3 +164,12 @@ async def test_closed_link_forgets_its_keys_and_is_closed_at_the_transport(pair)
     assert not pair.a.ciphers.is_open(LINK)
     (lost,) = await pair.b.transport.receive()
     assert lost.link == LinkId(-1)
+
+
+async def test_a_link_that_was_lost_before_its_hello_was_answered_gets_nothing(pair):
+    """The end of a link is known to the ciphers at once, to the core with the next event."""
+    lost = LinkId(-7)
+    welcome = Welcome(pair.a.outbound._own_greeting(expected=None))
+    await pair.send(packets=((lost, welcome), (lost, Announce(()))))
+    await pair.send(packets=((LINK, Ping(1)),))
+    assert await pair.opened() == [[Ping(1)]]

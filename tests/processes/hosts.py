@@ -158,7 +158,7 @@ class Mesh:
         """Start a session under a name."""
         session = await self.open(host, **changes)
         session.name = f"{host}/{name}"
-        session.facts = await session.call("register", name=name)
+        session.facts = await session.call("register", limit_s=60, name=name)
         return session
 
     async def _start(self, prefix: Sequence[str]) -> asyncio.subprocess.Process | Child:
