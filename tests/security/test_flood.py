@@ -92,6 +92,7 @@ async def test_beyond_its_quota_a_member_is_told_later_and_others_still_get_in(
     assert contents(await bob.call("check", sender="alice")) == ["honest"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what came in")
 async def test_a_message_that_never_ends_is_cut_off(
     mesh: Mesh, insider: Insider, record_property, capsys
