@@ -15,7 +15,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,7 +81,13 @@ class _Received:
 class Partial:
     """One partial file, open for writing. Its beginning is hashed again when it is resumed."""
 
-    def __init__(self, directory: Path, coming: Coming, syncing: Executor) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        coming: Coming,
+        syncing: Executor,
+        has_stopped: Callable[[], bool],
+    ) -> None:
         self.coming = coming
         self._directory = directory
         self._path = directory / coming.label
@@ -92,6 +98,8 @@ class Partial:
             self._hash = FileHash()
             for chunk in _chunks(self._descriptor):
                 self._hash.update(chunk)
+                if has_stopped():
+                    raise StoreError(f"{coming.name} is not received: its recipient is ending.")
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -344,8 +352,15 @@ def _chunks(descriptor: int) -> Iterator[bytes]:
         yield chunk
 
 
-def open_partial(directory: Path, coming: Coming, syncing: Executor) -> Partial:
+def open_partial(
+    directory: Path,
+    coming: Coming,
+    syncing: Executor,
+    has_stopped: Callable[[], bool] = lambda: False,
+) -> Partial:
     """Open the partial file of `coming`, with what there is of it; `syncing` waits for the disk.
+
+    Once `has_stopped`, there is no time left to read what is there.
 
     Raises:
         DiskFullError, StoreError: the disk refuses.
@@ -354,6 +369,6 @@ def open_partial(directory: Path, coming: Coming, syncing: Executor) -> Partial:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory.is_symlink():
             raise StoreError(f"{directory} is a link; received files are not written through it.")
-        return Partial(directory, coming, syncing)
+        return Partial(directory, coming, syncing, has_stopped)
     except OSError as exc:
         raise storage_error(exc) from exc

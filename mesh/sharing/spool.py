@@ -59,10 +59,12 @@ def spool_shared_file(
     allowed: Sequence[Path] = (),
     bytes_max: int = limits.streamed_file_bytes_max,
     pin: Callable[[bytes], None],
+    has_stopped: Callable[[], bool] = lambda: False,
 ) -> SpooledFile:
     """Copy a file that may be shared into the spool, durably; uses 1 MiB of memory.
 
-    `pin` is told the digest before the file appears, so that nobody removes it meanwhile.
+    `pin` is told the digest before the file appears, so that nobody removes it meanwhile. Once
+    `has_stopped`, there is no time left to copy it.
 
     Raises:
         PolicyError, UsageError: as `open_shared`, or larger than `bytes_max`.
@@ -79,7 +81,9 @@ def spool_shared_file(
             raise DiskFullError(text)
         draft = directory / f".draft-{os.urandom(8).hex()}"
         try:
-            copied, digest = _copy(source, draft, shown=str(path), bytes_max=bytes_max)
+            copied, digest = _copy(
+                source, draft, shown=str(path), bytes_max=bytes_max, has_stopped=has_stopped
+            )
             pin(digest)
             draft.replace(directory / digest.hex())
             sync_directory(directory)
@@ -183,7 +187,9 @@ def _beginning(source: int) -> bytes:
     return beginning
 
 
-def _copy(source: int, target: Path, *, shown: str, bytes_max: int) -> tuple[int, bytes]:
+def _copy(
+    source: int, target: Path, *, shown: str, bytes_max: int, has_stopped: Callable[[], bool]
+) -> tuple[int, bytes]:
     digest = FileHash()
     descriptor = os.open(target, _CREATE, 0o600)
     try:
@@ -192,6 +198,8 @@ def _copy(source: int, target: Path, *, shown: str, bytes_max: int) -> tuple[int
 
             def told(size: int) -> None:
                 check_size(shown, size, bytes_max)
+                if has_stopped():
+                    raise StoreError(f"{shown} was not sent: its sender is ending.")
                 behind.wrote(size)
 
             copied = copy_hashed(source, descriptor, digest, told=told)

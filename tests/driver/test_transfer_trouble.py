@@ -62,7 +62,7 @@ async def test_disk_that_fills_up_half_way_is_told_and_the_file_arrives_once_the
         mesh.join("bob", there) as bob,
     ):
         # The disk looked large enough when it was asked; then somebody else filled it.
-        bob._node.transfers._free = lambda _: limits.files_free_bytes_min + 2 * SIZE
+        bob._node.transfers._desk._free = lambda _: limits.files_free_bytes_min + 2 * SIZE
         shared = await alice.share_file("bob", path)
         while (await alice.receipt(shared.id))[0].why != "recipient_full":
             await asyncio.sleep(0.01)

@@ -165,7 +165,7 @@ async def test_full_disk_refuses_visibly_and_takes_the_file_when_there_is_room(
     path = make_file(tmp_path / "shared", 2 * limits.MIB)
     async with pair(tmp_path) as (alice, bob):
         disk = {"free": limits.files_free_bytes_min + limits.MIB}
-        bob._node.transfers._free = lambda _: disk["free"]
+        bob._node.transfers._desk._free = lambda _: disk["free"]
         shared = await alice.share_file("bob", path)
         while (await alice.receipt(shared.id))[0].why != "recipient_full":
             await asyncio.sleep(0.01)
