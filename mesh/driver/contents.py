@@ -33,6 +33,9 @@ class Options:
     chain: tuple[bytes, ...] = ()
 
 
+_PLAIN: Final = Options()
+
+
 def draft(
     content: str,
     data: Any,  # noqa: ANN401 - any JSON value
@@ -84,7 +87,7 @@ def grouped(
                 yield (to, drafts)
                 drafts, size = [], 0
             data = rest[0] if rest else None
-            drafts.append(draft(content, data, Options(), kind=Kind.DIRECT))
+            drafts.append(draft(content, data, _PLAIN, kind=Kind.DIRECT))
             to = recipient
             size += len(drafts[-1].body)
     except Exception:
@@ -270,7 +273,7 @@ def check_description(description: str) -> None:
 
 def _ttl_s(ttl_s: float | None, kind: Kind) -> float:
     if ttl_s is None:
-        is_broadcast = kind in {Kind.BROADCAST, Kind.RENAMED}
+        is_broadcast = kind is Kind.BROADCAST or kind is Kind.RENAMED
         return limits.ttl_s_broadcast if is_broadcast else limits.ttl_s_default
     if not limits.ttl_s_min <= ttl_s <= limits.ttl_s_max:
         raise UsageError(

@@ -7,7 +7,8 @@ from weakref import WeakValueDictionary
 
 from mesh.core.effects import Accepted, Answer, Arrival, Denied, Done
 from mesh.core.effects import Receipt as ReceiptFact
-from mesh.core.events import Event, Token
+from mesh.core.events import Event, Shown, Token
+from mesh.core.snapshot import ShownLetter
 from mesh.driver.bell import Bell
 from mesh.driver.receipt import Receipt
 from mesh.errors import (
@@ -20,6 +21,9 @@ from mesh.errors import (
     UsageError,
 )
 from mesh.model import MailboxKey, MessageId
+
+Post = Callable[[Event], None]
+"""Hands an event to the core."""
 
 Outcome = list[Receipt]
 """What a request gives: the receipts of its messages, none for other requests."""
@@ -46,14 +50,13 @@ class Desk:
             WeakValueDictionary()
         )
         self._arrival_bells: dict[MailboxKey, Bell] = {}
+        self._seen: dict[MailboxKey, list[ShownLetter]] = {}
 
     def arrival_bell(self, key: MailboxKey) -> Bell:
         """Return the bell that rings when mail for a mailbox arrives."""
         return self._arrival_bells.setdefault(key, Bell())
 
-    def request(
-        self, post: Callable[[Event], None], make: Callable[[Token], Event]
-    ) -> "asyncio.Future[Outcome]":
+    def request(self, post: Post, make: Callable[[Token], Event]) -> "asyncio.Future[Outcome]":
         """Post an event that will be answered; the future ends with its answer.
 
         Cancelling whoever waits for it does not undo the request.
@@ -68,6 +71,18 @@ class Desk:
         self._open[token] = future
         post(make(token))
         return future
+
+    def mark_soon(self, post: Post, key: MailboxKey, letter: ShownLetter) -> None:
+        """Have a letter marked as shown, together with others that are read in the same turn."""
+        if not self._seen:
+            asyncio.get_running_loop().call_soon(self.mark_seen, post)
+        self._seen.setdefault(key, []).append(letter)
+
+    def mark_seen(self, post: Post) -> None:
+        """Have marked what was read and is not yet."""
+        seen, self._seen = self._seen, {}
+        for key, letters in seen.items():
+            post(Shown(None, key, tuple(letters)))
 
     def close(self, error: MeshError) -> None:
         """Fail everything that is still open, and wake who waits: the node has ended."""

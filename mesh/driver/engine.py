@@ -9,7 +9,7 @@ looked up there before its sender is told anything.
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Protocol
 
 from mesh import limits
@@ -120,6 +120,7 @@ class Engine:
         self._room = asyncio.Event()
         self._room.set()
         self._acks_put_off: list[Answering] = []
+        self._acks_durable: list[Answering] = []
         self._flush_at: float | None = None
         self._posted = 0
         self._carried_out = 0
@@ -200,20 +201,19 @@ class Engine:
             merged.hold_back()
         await self._outbound.at_once(merged)
         failed: dict[MailboxKey, StoreError] = {}
-        late: list[Answering] = []
         # What waits may be what these answers speak of.
         is_touched = merged.changes or (self._flush_at is not None and merged.acks)
         if is_touched and merged.can_be_put_off() and not self._is_flush_due():
             self._put_off(merged)
         elif is_touched or self._is_flush_due():
             failed = await self._stores.commit(merged.changes)
-            late = merged.join(self._acks_put_off)
-            self._acks_put_off, self._flush_at = [], None
+            self._acks_durable += merged.join(self._signable(self._acks_put_off, failed))
+            self._acks_put_off = []
         await self._outbound.after_commit(merged, failed)
         if merged.files and self._files is not None:
             self._files(task for task in merged.files if not _is_undone(task, failed))
         await self._publish(merged, failed)
-        self._outbound.answer(late, failed)
+        self._flush_acks()
         for packet in self._outbound.take_looped():
             self.post(PacketReceived(SELF_LINK, packet))
         self._carried_out += taken
@@ -226,6 +226,28 @@ class Engine:
         merged.acks, merged.changes = [], {}
         if self._flush_at is None:
             self._flush_at = now_s() + limits.put_off_s
+
+    def _flush_acks(self) -> None:
+        """Let what nobody waits for leave after everything else, and together."""
+        if self._is_flush_due():
+            self._outbound.answer(self._signable(self._acks_durable, ()))
+            self._acks_durable = []
+        if not self._acks_durable and not self._acks_put_off and not self._stores.has_put_off:
+            self._flush_at = None
+
+    def _signable(self, acks: list[Answering], failed: Container[MailboxKey]) -> list[Answering]:
+        """Leave out those of mailboxes given up meanwhile, whose next holder says it again."""
+        return [one for one in acks if one[1] not in failed and self._stores.has(one[1])]
+
+    async def flush(self) -> None:
+        """Write, and let leave, all that was put off, and what was posted before."""
+        await self.settle()
+        if self._flush_at is None:
+            return
+        self._commit_now()
+        with self._ticked.listen() as ear:
+            while self._flush_at is not None:
+                await ear.wait()
 
     def _commit_now(self) -> None:
         """Ask for a commit, even of nothing: it tells which stores have failed."""

@@ -47,7 +47,6 @@ class MailboxHandle:
     def __init__(self, node: NodeSurface, key: MailboxKey) -> None:
         self.node = node
         self.key = key
-        self._seen: list[ShownLetter] = []
         self._is_marking = False
 
     async def chain_after(self, causes: Iterable[str]) -> tuple[bytes, ...]:
@@ -85,7 +84,7 @@ class MailboxHandle:
         """Read messages as their reader sees them, after what was marked before."""
         if self._is_marking:
             self._is_marking = False
-            self._mark_seen()
+            self.node.desk.mark_seen(self.node.post)
             await self.node.settle()
         name, files = self.node.mailbox(self.key).name, self.node.files_of(self.key)
 
@@ -100,9 +99,7 @@ class MailboxHandle:
 
     def mark_soon(self, letter: ShownLetter) -> None:
         """Have a letter marked as shown, together with others that are read in the same turn."""
-        if not self._seen:
-            asyncio.get_running_loop().call_soon(self._mark_seen)
-        self._seen.append(letter)
+        self.node.desk.mark_soon(self.node.post, self.key, letter)
         self._is_marking = True
 
     async def unread_batch(self, after_row: int) -> list[tuple[Message, ShownLetter]]:
@@ -124,11 +121,6 @@ class MailboxHandle:
             return shape(recent)
         query = InboxQuery(after_row=after_row, limit=BATCH_LETTERS)
         return await stores.use(self.key, lambda store: shape(store.read(query).messages))
-
-    def _mark_seen(self) -> None:
-        if self._seen:
-            letters, self._seen = tuple(self._seen), []
-            self.node.post(Shown(None, self.key, letters))
 
 
 def _chain_of(store: Store, message_id: MessageId) -> tuple[bytes, ...]:

@@ -357,6 +357,8 @@ class MeshNode:
     async def _say_goodbye(self) -> None:
         """Give up what we hold and tell the peers; their sockets linger until that has left."""
         await self._control.finish(_FINISH_S)
+        self.desk.mark_seen(self.post)
+        await self._engine.flush()
         await self.holding.release_all()
         self.post(Stopping())
         await self.settle()

@@ -1,6 +1,6 @@
 """Carries out what a tick wants sent: packets become envelopes, rows become mail."""
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from mesh import limits
@@ -58,9 +58,9 @@ class Outbound:
         outgoing += await self._mail(waiting, merged.fresh)
         self._send(outgoing)
 
-    def answer(self, acks: Iterable[Answering], failed: Container[MailboxKey]) -> None:
-        """Send verdicts that are durable, except for mailboxes whose commit failed."""
-        self._send((link, packet) for link, key, packet in acks if key not in failed)
+    def answer(self, acks: Iterable[Answering]) -> None:
+        """Send verdicts that are durable."""
+        self._send((link, packet) for link, _, packet in acks)
 
     def send(self, link: LinkId, packet: Packet) -> None:
         """Send one packet to another node, outside any tick."""

@@ -93,6 +93,11 @@ class Stores:
             return None
         return self._stores[key].recent(after_row, limit=limit)
 
+    @property
+    def has_put_off(self) -> bool:
+        """Whether changes wait for the next commit."""
+        return bool(self._put_off)
+
     def put_off(self, changes: Mapping[MailboxKey, list[Change]]) -> None:
         """Write these with the next commit, whenever that is; a crash may lose them."""
         for key, batch in changes.items():

@@ -127,6 +127,17 @@ async def test_messages_yields_unread_then_new_and_marks_each_when_the_next_is_a
     assert await contents(bob) == ["two"]
 
 
+async def test_a_reader_that_leaves_at_once_has_told_the_author(alice, config):
+    async with asyncio.timeout(20):
+        async with mesh.join("reader", config("h1")) as reader:
+            receipt = await alice.send("reader", "one")
+            await alice.send("reader", "two")
+            stream = reader.messages()
+            assert [(await anext(stream)).content for _ in range(2)] == ["one", "two"]
+            await stream.aclose()
+        assert await receipt.wait("shown", 10)
+
+
 async def test_what_messages_yielded_is_shown_however_soon_one_looks(alice, bob):
     await alice.send_many([("bob", str(number)) for number in range(4)])
     async with asyncio.timeout(5):
