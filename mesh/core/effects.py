@@ -9,6 +9,7 @@ Letters whose `MarkSent` is among the changes wait for 2 as well (`transmissions
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from mesh.core.changes import Change
 from mesh.core.events import Token
@@ -116,9 +117,9 @@ class Receipt:
 class Severity:
     """How loudly a notice is logged."""
 
-    DEBUG = 10
-    INFO = 20
-    WARNING = 30
+    DEBUG: Final = 10
+    INFO: Final = 20
+    WARNING: Final = 30
 
 
 @value

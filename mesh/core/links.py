@@ -348,7 +348,7 @@ class Links:
             return []
         out.roster_changed = True
         changed = self._fall_back(greeting.node, now)
-        if peer.link is None:
+        if self._roster.peers[greeting.node].link is None:
             self._agenda.set(AwayDue(greeting.node), now + limits.suspect_redial_s)
             self._candidates.retry(greeting.node, now)
         return changed
