@@ -90,6 +90,7 @@ class Network:
         self.slow_s: dict[tuple[int, int], float] = {}
         self.connections: dict[int, Connection] = {}
         self.packets = 0
+        self.segment_hosts = 0
 
     def dial(self, source: End, dial: Dial, greeting: Packet) -> Connection | None:
         """Open a link; the greeting goes first. None if nobody answers there."""
@@ -189,7 +190,13 @@ class Network:
         connection.is_open = False
         self.connections.pop(id(connection), None)
 
+    def is_one_segment(self, one: int, other: int) -> bool:
+        """Whether there is any way between two hosts; 0 hosts a segment mean a single one."""
+        return not self.segment_hosts or one // self.segment_hosts == other // self.segment_hosts
+
     def _is_reachable(self, source: End, target: End) -> bool:
+        if not self.is_one_segment(source.host_number, target.host_number):
+            return False
         pair = (source.host_number, target.host_number)
         return pair not in self.blocked and (pair[1], pair[0]) not in self.blocked
 

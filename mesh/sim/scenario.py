@@ -23,8 +23,11 @@ from mesh.sim.tamper import Tamper
 from mesh.sim.world import Agent, World
 
 quiet_s_max: Final = 120.0
-nodes_max: Final = 50
-messages_max: Final = 10_000
+nodes_max: Final = 2000
+messages_max: Final = 100_000
+segment_nodes: Final = 100
+"""Larger meshes are many networks of so many agents, which nothing connects."""
+_HOST_NODES: Final = 5
 _NAMES: Final = ("ada", "Bob", "carol", "dave", "eve", "frank", "grace", "heidi")
 _GHOST: Final = "nobody-yet"
 _PADDING: Final = b"x" * (limits.batch_bytes_max // 2)
@@ -98,16 +101,21 @@ class _Scenario:
         self, random: Random, nodes: int | None, messages: int | None, tamper: Tamper
     ) -> None:
         self.random = random
-        self._is_scarce = random.random() < 0.25
+        self._is_large = (nodes or 0) > segment_nodes
+        self._is_scarce = random.random() < 0.25 and not self._is_large
         self.world = World(random, tamper, _scarce(random) if self._is_scarce else BOUNDS)
         self._tokens = 0
         nodes = nodes or random.randint(3, 7)
-        for _ in range(random.randint(min(2, nodes), min(4, nodes))):
+        hosts = random.randint(min(2, nodes), min(4, nodes))
+        if self._is_large:
+            hosts = -(-nodes // _HOST_NODES)
+            self.world.network.segment_hosts = segment_nodes // _HOST_NODES
+        for _ in range(hosts):
             self.world.add_host()
         for number in range(nodes):
             name = _NAMES[number] if number < len(_NAMES) else f"agent-{number}"
             host = self.world.hosts[number % len(self.world.hosts)]
-            if number == nodes - 1 and random.random() < 0.2:
+            if number == nodes - 1 and random.random() < 0.2 and not self._is_large:
                 name = _NAMES[0].upper()  # another host's agent of the same name
             self.world.add_agent(name, host)
         self._messages = messages or random.randint(20, 60)
@@ -119,6 +127,8 @@ class _Scenario:
         if random.random() < 0.5:
             self.world.busy = random.sample(self.world.agents, min(2, nodes))
         self._first_names = [agent.disk.name for agent in self.world.agents]
+        if self._is_large:
+            self._has_ghost, self._broadcasts, self.world.busy = False, 0.0005, []
 
     def run(self) -> float:
         """Run both phases; return how long the second took."""
@@ -128,7 +138,8 @@ class _Scenario:
             world.timeline.at(starts_at, partial(world.start, agent))
         self._plan_requests(end)
         self._plan_faults(end)
-        Sharing(world, self._token).plan(end)
+        if not self._is_large:
+            Sharing(world, self._token).plan(end)
         while world.timeline.now < self._end:
             world.timeline.run_until(self._end)
         faults.mend_all(world)
@@ -224,7 +235,7 @@ class _Scenario:
             sending = self._sending(agent, Kind.BROADCAST, "")
             process.submit(token, sending, Broadcast(token, key, self._draft(sending)))
         else:
-            to = self._address()
+            to = self._address() if not self._is_large else self._near(agent)
             sending = self._sending(agent, Kind.DIRECT, to)
             event = Submit(token, key, parse_address(to), (self._draft(sending),))
             process.submit(token, sending, event)
@@ -241,9 +252,18 @@ class _Scenario:
             return f"{disk.name}#{fingerprint(disk.key)[:8]}"
         return disk.name
 
+    def _near(self, agent: Agent) -> str:
+        """Choose somebody in the network of an agent."""
+        number = agent.host.number
+        network = self.world.network
+        near = [h for h in self.world.hosts if network.is_one_segment(h.number, number)]
+        return self.random.choice(self.random.choice(near).agents).disk.name
+
     def _sending(self, agent: Agent, kind: Kind, to: str) -> Sending:
         random = self.random
-        body = b"%d" % self._tokens + (_PADDING if random.random() < 0.02 else b"")
+        body = b"%d" % self._tokens + (
+            _PADDING if random.random() < 0.02 and not self._is_large else b""
+        )
         return Sending(
             id=MessageId(random.randbytes(16)),
             kind=kind,

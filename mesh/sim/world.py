@@ -194,7 +194,9 @@ class World:
     def meet(self, process: Process) -> None:
         """Let a process and all others see each other, as far as discovery reaches."""
         for other in self.running():
-            if other is process:
+            if other is process or not self.network.is_one_segment(
+                other.host_number, process.host_number
+            ):
                 continue
             is_local = other.host_number == process.host_number
             source = Source.REGISTRY if is_local else Source.MDNS
@@ -235,7 +237,8 @@ class World:
     def _point_to_doors(self, process: Process) -> None:
         """Without multicast, each process knows the well-known endpoints of the other hosts."""
         for host in self.hosts:
-            if host.number != process.host_number:
+            is_near = self.network.is_one_segment(host.number, process.host_number)
+            if is_near and host.number != process.host_number:
                 process.post(Sighted(Source.STATIC, None, (_door(host),)))
 
     def _take(self, agent: Agent, process: Process, *, delay_s: float) -> None:

@@ -10,14 +10,15 @@ from mesh.cli.command import Command, Exit
 from mesh.cli.console import Console
 from mesh.sim.mutants import MUTANTS
 from mesh.sim.runner import Hits, Plan, Summary, hit_rates, jobs_max, run_all
-from mesh.sim.scenario import Report, messages_max, nodes_max
+from mesh.sim.scenario import Report, messages_max, nodes_max, segment_nodes
 
 _SEEDS_MAX = 10_000_000
 
 
 def _configure(parser: ArgumentParser) -> None:
     drawn = "(default: drawn from the seed)"
-    parser.add_argument("--nodes", type=_whole(1, nodes_max), metavar="N", help=f"agents {drawn}")
+    nodes_help = f"agents; beyond {segment_nodes} in networks of so many, not linked {drawn}"
+    parser.add_argument("--nodes", type=_whole(1, nodes_max), metavar="N", help=nodes_help)
     parser.add_argument(
         "--messages", type=_whole(1, messages_max), metavar="M", help=f"messages to send {drawn}"
     )
