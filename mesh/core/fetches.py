@@ -1,5 +1,6 @@
 """Files on their way into the mailboxes of this node: accepted, fetched, resumed, given up."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from mesh import limits
@@ -170,7 +171,7 @@ class Fetches:
 
     def _go_on(self, now: float, out: EffectsDraft) -> None:
         started = [f for f in self._fetches.values() if f.is_started and not f.is_ending]
-        active = started[: limits.fetches_active_max]
+        active = _in_turn(started)[: limits.fetches_active_max]
         for fetch in active:
             if fetch.wanted_to == fetch.received_to:
                 fetch.heard_at = now
@@ -201,6 +202,16 @@ class Fetches:
         of_author = sum(key.author == author for key in self._fetches)
         is_too_many = of_author >= limits.fetches_per_author_max
         return is_too_many or len(self._fetches) >= limits.fetches_max
+
+
+def _in_turn(fetches: Iterable[Fetch]) -> list[Fetch]:
+    """Let authors take turns, the oldest first, and those who keep silent come last."""
+    ranks: Counter[MailboxKey] = Counter()
+    places: list[tuple[bool, int, int, Fetch]] = []
+    for number, fetch in enumerate(fetches):
+        ranks[fetch.key.author] += 1
+        places.append((fetch.stalls > 0, ranks[fetch.key.author], number, fetch))
+    return [fetch for *_, fetch in sorted(places)]
 
 
 def _decline(link: LinkId, key: FetchKey, why: Why, out: EffectsDraft) -> None:

@@ -29,7 +29,7 @@ from mesh.core.transfer import Fetch, FileQuota, judge, next_wants
 from mesh.model import FileRef, LinkId, State, Why
 from mesh.packet import Chunk, Decline, Have, Offer, Packet, Want
 from tests.core.pair import Party, World
-from tests.core.samples import ALICE, BOB, snapshot
+from tests.core.samples import ALICE, BOB, CAROL, snapshot
 
 CHUNK = limits.chunk_bytes_max
 SIZE = 20 * CHUNK + 5
@@ -405,6 +405,24 @@ def test_few_files_are_offered_at_once_and_all_arrive(world):
     assert sorted(world.parties["bob"].bodies()) == sorted(str(n).encode() for n in range(number))
 
 
+def test_silent_author_with_many_files_does_not_hold_up_another(world):
+    """PROTOCOL.md FILE-5: authors take turns, and who does not answer waits."""
+    bob = world.parties["bob"]
+    world.hold(world.add("carol"), snapshot(CAROL, "carol"))
+    world.meet(world.parties["carol"], bob)
+    alices, carols = (
+        next(n for n in world.links(bob) if bob.node._links.proves(n, key))
+        for key in (ALICE, CAROL)
+    )
+    for n in range(2 * limits.fetches_active_max):
+        file = FileRef(bytes([n]) * 32, SIZE, "f")
+        world.step(bob, PacketReceived(alices, Offer(ALICE, BOB, file)))
+        world.step(bob, found(fetch=FetchKey(BOB, ALICE, file.digest)))
+    world.step(bob, PacketReceived(carols, Offer(CAROL, BOB, FILE)))
+    asked = world.step(bob, found(fetch=FetchKey(BOB, CAROL, DIGEST))).packets
+    assert {(link, packet.digest) for link, packet in asked} == {(carols, DIGEST)}
+
+
 def test_author_that_crowds_is_declined(world):
     bob = world.parties["bob"]
     (link,) = world.links(bob)
@@ -459,3 +477,41 @@ def test_have_for_somebody_elses_letter_binds_nothing(world):
     share(world)
     effects = world.step(alice, PacketReceived(link, Have(ALICE, ALICE, DIGEST)))
     assert effects.changes == ()
+
+
+def test_what_is_said_of_unknown_files_and_mailboxes_changes_nothing(world):
+    alice, bob = world.parties["alice"], world.parties["bob"]
+    for event in (
+        NearLost(KEY),
+        FileEnded(KEY, Why.NONE),
+        ChunkKept(KEY, 5),
+        SpoolLost(CAROL, DIGEST),
+        ChunkSent(CAROL, DIGEST),
+    ):
+        effects = world.step(bob, event)
+        assert (effects.packets, effects.files, effects.changes) == ((), (), ())
+    (link,) = world.links(alice)
+    for packet in (Have(BOB, CAROL, DIGEST), Decline(BOB, CAROL, DIGEST, Why.QUOTA)):
+        effects = world.step(alice, PacketReceived(link, packet))
+        assert (effects.packets, effects.files, effects.changes) == ((), (), ())
+    offered = world.step(alice, PacketReceived(link, Offer(BOB, CAROL, FILE)))
+    assert (offered.packets, offered.files) == ((), ())
+
+
+def test_fetch_whose_author_comes_by_another_link_goes_on_there(world):
+    """PROTOCOL.md FILE-3: what was asked for over the old link is asked for again."""
+    alice, bob = world.parties["alice"], world.parties["bob"]
+    disks = share(world)
+    disks.run(until=5)
+    world.flying.clear()
+    (old,) = world.links(bob)
+    fetch = bob.node._fetches._fetches[KEY]
+    fetch.link = TWO
+    (again,) = [
+        {want.offset for _, want in effects.packets if isinstance(want, Want)}
+        for effects in [world.step(bob, PacketReceived(old, Offer(ALICE, BOB, FILE)))]
+    ]
+    assert fetch.received_to in again
+    disks.run()
+    assert bob.bodies() == [b"1"]
+    assert alice.states() == ["delivered"]
