@@ -196,6 +196,10 @@ class World:
         """Return the links of a node that the transport has open."""
         return [link for name, link in self._ends if name == party.name]
 
+    def far(self, name: str, link: LinkId) -> str:
+        """Return the name of the node at the other end of a link."""
+        return self._ends[name, link][0]
+
     def _dial(self, party: Party, link: LinkId, endpoint: str, expected: NodeId | None) -> None:
         name = endpoint.removeprefix("tcp://")
         if name not in self.parties or name in self.unreachable:

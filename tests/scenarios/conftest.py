@@ -1,0 +1,7 @@
+"""The option with which stories are written anew."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite", action="store_true", help="write the stories' traces anew")
