@@ -112,6 +112,14 @@ class Candidates:
         if candidate.next_endpoint < len(candidate.endpoints):
             self._agenda.set(DialDue(id_), now + limits.race_interval_s)
 
+    def out_of_reach(self, now: float) -> list[tuple[str, float]]:
+        """Return where nobody was reached of late, and for how many seconds."""
+        return [
+            (candidate.endpoints[0], now - candidate.failing_since)
+            for candidate in self._all.values()
+            if candidate.failing_since is not None and not candidate.is_self
+        ]
+
     def take_waiting(self, now: float) -> list[bytes]:
         """Return who has waited until fewer attempts were under way, in order, to be dialled."""
         ids = list(self._waiting)[: limits.dials_max]

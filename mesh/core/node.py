@@ -148,6 +148,10 @@ class Node:
         """Addresses that could not be linked to for a reason a person must mend."""
         return self._links.problems
 
+    def out_of_reach(self, now: float) -> list[tuple[str, float]]:
+        """Return where nobody was reached of late, and for how many seconds."""
+        return self._candidates.out_of_reach(now)
+
     def why(self, mailbox: MailboxKey, message_id: MessageId, to: str, now: float) -> Why:
         """Say why a letter is queued; `NONE` if it is on its way or not queued at all."""
         held = self._post.mailboxes.get(mailbox)

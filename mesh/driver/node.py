@@ -32,7 +32,7 @@ from mesh.driver.engine import Engine
 from mesh.driver.holding import Holding
 from mesh.driver.outbound import Outbound
 from mesh.driver.recovery import DiskWatch
-from mesh.driver.results import JsonObject, RosterEntry, Status
+from mesh.driver.results import JsonObject, Reached, RosterEntry, Status
 from mesh.driver.rotation import Rotation
 from mesh.driver.sources import enter_sources
 from mesh.driver.start import check_start
@@ -160,6 +160,10 @@ class MeshNode:
     def roster(self, own: MailboxKey | None) -> list[RosterEntry]:
         """Return every agent known, as `own` sees them."""
         return view.roster_entries(self.core, own, is_open=self.config.mode == "open")
+
+    def reached(self) -> list[Reached]:
+        """Return which nodes are linked, and where nobody is reached."""
+        return view.reached(self.core)
 
     def why(self, key: MailboxKey, entry: StoredReceipt) -> Why:
         """Say why a message is where it is."""

@@ -89,6 +89,7 @@ class Operations:
             "mark_shown": self._mark_shown,
             "ask": self._ask,
             "roster": self._roster,
+            "reached": self._reached,
             "status": self._status,
             "receipt": self._receipt,
             "rename": self._rename,
@@ -202,6 +203,9 @@ class Operations:
 
     async def _roster(self, _: Arguments) -> Answer:
         return Answer(None, [entry.to_json() for entry in self._session.roster()])
+
+    async def _reached(self, _: Arguments) -> Answer:
+        return Answer(None, [reached.to_json() for reached in self._session.reached()])
 
     async def _status(self, _: Arguments) -> Answer:
         return Answer((await self._session.status()).to_json())

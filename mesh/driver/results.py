@@ -145,6 +145,28 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """Another node, or an address where one should be: `linked`, `suspect` or `out of reach`.
+
+    `agents` are the names announced there; `failing_s` tells for how long nobody was reached.
+    """
+
+    endpoint: str
+    state: str
+    agents: tuple[str, ...] = ()
+    failing_s: float = 0.0
+
+    def to_json(self) -> JsonObject:
+        """Return the result as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**{**value, "agents": tuple(value["agents"])})
+
+
+@dataclass(frozen=True, slots=True)
 class Renamed:
     """The new name, and until when the old one forwards."""
 

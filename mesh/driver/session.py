@@ -13,7 +13,7 @@ from mesh.driver.control import Answer
 from mesh.driver.holding import host_label
 from mesh.driver.node import MeshNode
 from mesh.driver.operations import Operations
-from mesh.driver.results import JsonObject, RosterEntry, Status
+from mesh.driver.results import JsonObject, Reached, RosterEntry, Status
 from mesh.errors import ConfigError, UsageError
 from mesh.model import MailboxKey, Profile, check_name, fold
 
@@ -38,6 +38,10 @@ class Session:
     def roster(self) -> list[RosterEntry]:
         """Return every agent known."""
         return self._node.roster(self._key)
+
+    def reached(self) -> list[Reached]:
+        """Return which other nodes are linked, and where nobody is reached."""
+        return self._node.reached()
 
     async def status(self) -> Status:
         """Return how this session and its mesh are doing."""

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from mesh import limits
 from mesh.config import Config
-from mesh.driver.results import Message, Page, Recipient, Renamed, RosterEntry, Status
+from mesh.driver.results import Message, Page, Reached, Recipient, Renamed, RosterEntry, Status
 from mesh.driver.transfers import Progress
 
 read_bytes_max: Final = 8 * limits.MIB
@@ -167,5 +167,7 @@ class SessionSurface(Protocol):
     def config(self) -> Config: ...
 
     def roster(self) -> Sequence[RosterEntry]: ...
+
+    def reached(self) -> Sequence[Reached]: ...
 
     async def status(self) -> Status: ...

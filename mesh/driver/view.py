@@ -8,8 +8,8 @@ from mesh.core.mailbox import Mailbox
 from mesh.core.node import Node
 from mesh.core.roster import Seen
 from mesh.driver.clock import now_s
-from mesh.driver.results import RosterEntry, Status
-from mesh.model import MailboxKey, Presence, Verified, fingerprint, fold
+from mesh.driver.results import Reached, RosterEntry, Status
+from mesh.model import MailboxKey, NodeId, Presence, Verified, fingerprint, fold
 from mesh.store.interface import Counts
 
 _ADDRESS_PREFIX_CHARS = 8
@@ -30,6 +30,21 @@ def peer_counts(core: Node) -> dict[str, int]:
         is_live = peer.link is not None and not peer.is_suspect
         counts["live" if is_live else "suspect"] += 1
     return counts
+
+
+def reached(core: Node) -> list[Reached]:
+    """Return the nodes this one is or was just linked to, then where it reaches nobody."""
+    agents: dict[NodeId, list[str]] = {}
+    for seen in core.roster:
+        if seen.node is not None:
+            agents.setdefault(seen.node, []).append(seen.card.name)
+    found = []
+    for node, peer in core.roster.peers.items():
+        state = "linked" if peer.link is not None and not peer.is_suspect else "suspect"
+        endpoint = next(iter(peer.greeting.endpoints), "an unknown address")
+        found.append(Reached(endpoint, state, tuple(sorted(agents.get(node, ())))))
+    lost = core.out_of_reach(now_s())
+    return found + [Reached(e, "out of reach", failing_s=failing_s) for e, failing_s in lost]
 
 
 def node_status(

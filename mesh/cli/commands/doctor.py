@@ -19,7 +19,14 @@ from mesh.cli.console import Console
 from mesh.cli.doctor.agreement import disagreeing, examine_agreement
 from mesh.cli.doctor.finding import Finding, examine, fail, in_time
 from mesh.cli.doctor.multicast import examine_multicast
-from mesh.cli.doctor.nodes import Asked, View, ask_nodes, examine_nodes, examine_peers
+from mesh.cli.doctor.nodes import (
+    Asked,
+    View,
+    ask_nodes,
+    examine_known,
+    examine_nodes,
+    examine_peers,
+)
 from mesh.cli.doctor.ports import examine_ports
 from mesh.cli.doctor.reach import examine_mdns, examine_static, resolve_peers, visit
 from mesh.cli.doctor.settings import examine_settings, home_of
@@ -117,12 +124,13 @@ async def _peers(config: Config, asked: Sequence[Asked], *, can_start: bool) -> 
     if can_start:
         found += started.result()
     apart = disagreeing(config, views[0] if views else None, asked)
-    views += [View(a.status, a.roster) for a in asked if a.status and a not in apart]
+    views += [View(a.status, a.roster, a.reached) for a in asked if a.status and a not in apart]
     views = [view for view in views if view.is_of(config)]
     if not views:
         return found
     found += examine_agreement(config, views, asked, apart=apart)
-    return [*found, *examine_peers(views)]
+    own = {endpoint for each in asked for endpoint in each.node.endpoints}
+    return [*found, *examine_known(views, own=own), *examine_peers(views)]
 
 
 async def _clock(path: Path) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,13 +12,18 @@ from mesh.cli.render import one_line
 from mesh.config import Config
 from mesh.driver import remote
 from mesh.driver.remote import ControlPoint
-from mesh.driver.results import RosterEntry, Status
+from mesh.driver.results import Reached, RosterEntry, Status
 from mesh.errors import MeshError
 from mesh.net.registry import LocalNode, live_nodes
 from mesh.store.locks import is_held
 
 ANSWER_S: Final = 0.7
 NODES_MAX: Final = 64
+SHOWN_MAX: Final = 12
+_UNREACHED: Final = (
+    "Nothing to do if that machine is off or its session has ended; else allow incoming TCP for "
+    "Python there, and see that the network lets its members talk to each other."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Asked:
     node: LocalNode
     status: Status | None = None
     roster: tuple[RosterEntry, ...] = ()
+    reached: tuple[Reached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class View:
 
     status: Status
     roster: Sequence[RosterEntry]
+    reached: Sequence[Reached] = ()
 
     def is_of(self, config: Config) -> bool:
         """Whether that node and a session with these settings are in the same mesh."""
@@ -55,7 +62,9 @@ async def _ask(node: LocalNode) -> Asked:
         async with asyncio.timeout(ANSWER_S):
             answer = await ControlPoint(node.control, node.token).ask("status", {})
             roster = await remote.local_roster(node.control, node.token)
-            return Asked(node, Status.from_json(answer.value), tuple(roster))
+            told = await ControlPoint(node.control, node.token).ask("reached", {})
+            reached = tuple(map(Reached.from_json, told.items))
+            return Asked(node, Status.from_json(answer.value), tuple(roster), reached)
     except (MeshError, OSError, TimeoutError, LookupError, TypeError, ValueError):
         return Asked(node)
 
@@ -96,3 +105,41 @@ def examine_peers(views: Iterable[View]) -> list[Finding]:
         mend = "Wait a minute: their machines may be asleep, else look at the network between."
         return [warn("peers", f"Agents known: {shown}.", mend)]
     return [ok("peers", f"Agents known: {shown}." if shown else "No agent is known yet.")]
+
+
+def examine_known(views: Iterable[View], *, own: Collection[str]) -> list[Finding]:
+    """Say which other nodes are linked and which cannot be reached, each by its address.
+
+    A node counts by the best that any view knows of it; `own` are the endpoints of this host.
+    """
+    states: dict[str, Reached] = {}
+    order = ("linked", "suspect", "out of reach")
+    for view in views:
+        for place in view.reached:
+            best = states.get(place.endpoint, place)
+            states[place.endpoint] = min(place, best, key=lambda p: order.index(p.state))
+    far = [p for p in states.values() if p.endpoint not in own and not p.endpoint.startswith("ipc")]
+    linked = [p for p in far if p.state == "linked"]
+    found = [ok("reach", f"{_where(p)} is linked.") for p in linked[:SHOWN_MAX]]
+    if len(linked) > SHOWN_MAX:
+        found.append(ok("reach", f"{len(linked) - SHOWN_MAX} more are linked."))
+    others = [p for p in far if p.state != "linked"]
+    others.sort(key=lambda p: p.failing_s)
+    for place in others[:SHOWN_MAX]:
+        text = f"{_where(place)} is {place.state}{_since(place.failing_s)}."
+        found.append(warn("reach", text, _UNREACHED))
+    if len(others) > SHOWN_MAX:
+        text = f"{len(others) - SHOWN_MAX} more addresses are out of reach."
+        found.append(warn("reach", text, _UNREACHED))
+    return found
+
+
+def _where(place: Reached) -> str:
+    names = ", ".join(map(one_line, place.agents))
+    return f"{one_line(place.endpoint)} ({names})" if names else one_line(place.endpoint)
+
+
+def _since(failing_s: float) -> str:
+    if not failing_s:
+        return ""
+    return f" for {failing_s / 60:.0f} minutes" if failing_s >= 90 else f" for {failing_s:.0f} s"

@@ -163,7 +163,7 @@ async def visit(
         async with mesh.open_session(trial) as session:
             await asyncio.sleep(VISIT_S)
             status = await session.status()
-            views.append(View(status, session.roster()))
+            views.append(View(status, session.roster(), session.reached()))
     except Exception as exc:  # noqa: BLE001 - whatever ends a node is what was looked for
         mend = "Mend what this and the other findings say; sessions would end in the same way."
         return [fail("start", f"No node can start here: {describe(exc)}.", mend)]
