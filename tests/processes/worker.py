@@ -119,7 +119,9 @@ class Worker:
     async def op_roster(self) -> list[dict[str, Any]]:
         return [entry.to_json() for entry in self._session.roster()]
 
-    async def op_wait_roster(self, states: dict[str, str], timeout_s: float) -> dict[str, Any]:
+    async def op_wait_roster(
+        self, states: dict[str, str], timeout_s: float, poll_s: float = POLL_S
+    ) -> dict[str, Any]:
         """Wait until each agent named, and possibly others, is in the state given."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -128,7 +130,7 @@ class Worker:
             is_there = states.items() <= seen.items()
             if is_there or loop.time() - begun > timeout_s:
                 return {"reached": is_there, "after_s": loop.time() - begun, "seen": seen}
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(poll_s)
 
     async def op_transitions(self, timeout_s: float) -> list[list[str]]:
         """Watch for a while; return each change of an agent's state, as [name, state]."""
