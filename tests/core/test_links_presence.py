@@ -251,6 +251,18 @@ def test_hints_are_heard_only_now_and_then():
     assert {dial.endpoint for dial in dials} == {"tcp://1:1", "tcp://3:1"}
 
 
+def test_it_is_known_where_nobody_is_reached_and_for_how_long():
+    """PROTOCOL.md DISC-4."""
+    node = new_node()
+    lose(node, sight(node), Loss.UNREACHABLE, 1.0)
+    wait(node, 1.0)
+    assert node.out_of_reach(31.0) == [("tcp://o:1", 30.0)]
+    (dial,) = wait(node, 1.0 + limits.dial_backoff_s_min).dials
+    give(node, dial.link, Welcome(greeting()), 2.0)
+    give(node, dial.link, Announce(()), 2.0)
+    assert node.out_of_reach(31.0) == []
+
+
 def test_those_who_wait_for_their_turn_are_dialled_when_it_comes():
     """PROTOCOL.md DISC-6."""
     node = new_node()

@@ -3,11 +3,12 @@
 import random
 from dataclasses import replace
 
-from mesh.core.events import MailboxTaken, PacketReceived
+from mesh.core.events import LinkLost, Loss, MailboxTaken, PacketReceived
 from mesh.core.node import Node
 from mesh.core.snapshot import MailboxSnapshot, Pin
 from mesh.driver import view
 from mesh.driver.clock import now_s
+from mesh.driver.results import Reached
 from mesh.model import (
     Card,
     CurveKey,
@@ -102,3 +103,11 @@ def test_agent_that_left_is_away_and_its_peer_no_longer_counted():
     core.step(PacketReceived(LINK, Leave()), now_s())
     assert [(e.id, e.state) for e in entries(core)] == [("alice", "live"), ("bob", "away")]
     assert view.peer_counts(core) == {"live": 0, "suspect": 0}
+
+
+def test_linked_nodes_are_told_with_their_agents_and_suspects_as_such():
+    core = core_that_sees(card(BOB, "bob"), card(EVE, "eve"))
+    assert view.reached(core) == [Reached("tcp://x:1", "linked", ("bob", "eve"))]
+    core.step(LinkLost(LINK, Loss.CLOSED), now_s())
+    assert view.reached(core)[0].state == "suspect"
+    assert Reached.from_json(view.reached(core)[0].to_json()) == view.reached(core)[0]

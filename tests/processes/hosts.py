@@ -151,7 +151,7 @@ class Mesh:
         if is_elsewhere:
             await session.call("be_elsewhere", limit_s=60)
         settings = {**self.settings, **changes, "home": str(self.home(host))}
-        await session.call("open", limit_s=60, **settings)
+        await session.call("open", limit_s=150, **settings)
         return session
 
     async def join(self, name: str, host: str = "h1", **changes: Any) -> Session:
