@@ -235,6 +235,7 @@ class Node:
             case Trust():
                 self._requests.trust(event, now, out)
                 self._offers.look(self._post.mailboxes[event.mailbox], now, out)
+                self._offers.look(self._post.mailboxes[event.mailbox], now, out)
             case _:
                 assert_never(event)
 

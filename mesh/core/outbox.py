@@ -251,6 +251,16 @@ class Outbox:
         self.streams[owed.letter.recipient].settle(owed.letter.sequence)
         return self._bind(owed, recipient, to)
 
+    def unbind(self, owed: Owed, to: str) -> tuple[Change, ...]:
+        """Let a letter with a file, that never left this host, wait for another recipient."""
+        assert owed.letter.recipient is not None
+        assert not owed.was_sent
+        self.streams[owed.letter.recipient].settle(owed.letter.sequence)
+        owed.letter = replace(owed.letter, recipient=None, sequence=0, to=to)
+        owed.to_prefix = ""
+        self.files[owed.row] = owed
+        return (BindOutbox(owed.row, owed.letter),)
+
     def expired(self, now: float) -> list[Owed]:
         """Take out and return every letter whose time has come."""
         gone = [owed for owed in self if owed.expires_at <= now]

@@ -293,7 +293,10 @@ class Post:
     def rebind(
         self, mailbox: Mailbox, name: str, key: MailboxKey, now: float, out: EffectsDraft
     ) -> None:
-        """Move letters addressed to `name` that never left this host to the key now trusted."""
+        """Move letters addressed to `name` that never left this host to the key now trusted.
+
+        One with a file waits until that key has it, whoever else may have it already.
+        """
         self._bind_waiting(mailbox, {name}, now, out)
         moving = [
             owed
@@ -306,7 +309,9 @@ class Post:
             if fold(owed.letter.to) == fold(name):
                 owed.to_prefix = ""
         for owed in sorted(moving, key=lambda o: o.row):
-            bound = mailbox.outbox.rebind(owed, key, name)
+            has_file = owed.letter.file is not None
+            outbox = mailbox.outbox
+            bound = outbox.unbind(owed, name) if has_file else outbox.rebind(owed, key, name)
             out.changes.extend((mailbox.key, change) for change in bound)
         stream = mailbox.outbox.stream(key)
         stream.connect(self._links.route(key))

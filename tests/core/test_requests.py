@@ -24,8 +24,8 @@ from mesh.core.effects import (
 from mesh.core.events import Broadcast, MailboxTaken, Rename, Submit, Token, Trust
 from mesh.core.node import Node
 from mesh.core.snapshot import MailboxSnapshot, OutboxEntry, Pin
-from mesh.model import Alias, Kind, LinkId, Profile, State, Why, fingerprint, parse_address
-from mesh.packet import Announce, Leave
+from mesh.model import Alias, FileRef, Kind, LinkId, Profile, State, Why, fingerprint, parse_address
+from mesh.packet import Announce, Leave, Offer
 from tests.core.samples import (
     ALICE,
     BOB,
@@ -308,3 +308,26 @@ def test_trust_moves_mail_that_never_left_and_only_that():
     sending = Transmission(LinkId(-2), ALICE, ((2, 1, 1.0), (4, 2, 1.0)))
     assert effects.transmissions_after == (sending,)
     assert effects.answers == (Done(T, ALICE),)
+
+
+def test_trust_lets_a_file_go_to_the_newcomer_before_its_letter():
+    """PROTOCOL.md FILE-2: that the old key has the file helps the new one nothing (seed 59837)."""
+    file = FileRef(b"f" * 32, 5 * limits.MIB, "big.bin")
+    waiting = entry(1, 1)
+    made = snapshot(
+        ALICE,
+        "alice",
+        outbox=(replace(waiting, letter=replace(waiting.letter, kind=Kind.FILE, file=file)),),
+        next_row=2,
+        next_sequences={BOB: 100},
+        pins={"bob": Pin("bob", BOB)},
+    )
+    node = node_of_alice(made)
+    accept(node, -2, greeting(THIRD_NODE), card(CAROL, "bob"))
+    effects = trust(node)
+    (bound,) = [change for _, change in effects.changes if isinstance(change, BindOutbox)]
+    assert (bound.letter.recipient, bound.letter.sequence, bound.letter.to) == (None, 0, "bob")
+    assert effects.transmissions_after == ()
+    offers = [packet for _, packet in effects.packets if isinstance(packet, Offer)]
+    assert offers == [Offer(ALICE, CAROL, file)]
+    assert node.needs_file(ALICE, file.digest)
