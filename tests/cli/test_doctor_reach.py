@@ -12,7 +12,7 @@ def view(*reached: Reached) -> View:
 
 
 def findings(*views: View) -> list[tuple[str, str]]:
-    found = examine_known(views, own={NEAR})
+    found = examine_known(views, said={NEAR})
     assert all(bool(f.mend) == (f.status == "warn") for f in found)
     return [(f.status, f.finding) for f in found]
 

@@ -34,6 +34,7 @@ from mesh.cli.doctor.state import check_mode, examine_clock, examine_home
 from mesh.cli.doctor.versions import examine_limits, examine_versions
 from mesh.cli.render import sanitise
 from mesh.config import Config
+from mesh.net.addresses import tcp_endpoint
 from mesh.store.home import Home
 
 # Together below six seconds, however much is broken.
@@ -129,8 +130,9 @@ async def _peers(config: Config, asked: Sequence[Asked], *, can_start: bool) -> 
     if not views:
         return found
     found += examine_agreement(config, views, asked, apart=apart)
-    own = {endpoint for each in asked for endpoint in each.node.endpoints}
-    return [*found, *examine_known(views, own=own), *examine_peers(views)]
+    said = {endpoint for each in asked for endpoint in each.node.endpoints}
+    said |= {tcp_endpoint(*address) for found in addresses.values() for address in found}
+    return [*found, *examine_known(views, said=said), *examine_peers(views)]
 
 
 async def _clock(path: Path) -> list[Finding]:

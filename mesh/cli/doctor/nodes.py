@@ -107,10 +107,11 @@ def examine_peers(views: Iterable[View]) -> list[Finding]:
     return [ok("peers", f"Agents known: {shown}." if shown else "No agent is known yet.")]
 
 
-def examine_known(views: Iterable[View], *, own: Collection[str]) -> list[Finding]:
+def examine_known(views: Iterable[View], *, said: Collection[str]) -> list[Finding]:
     """Say which other nodes are linked and which cannot be reached, each by its address.
 
-    A node counts by the best that any view knows of it; `own` are the endpoints of this host.
+    A node counts by the best that any view knows of it. Of the endpoints `said` (those of this host
+    and of static peers) all is said already.
     """
     states: dict[str, Reached] = {}
     order = ("linked", "suspect", "out of reach")
@@ -118,7 +119,9 @@ def examine_known(views: Iterable[View], *, own: Collection[str]) -> list[Findin
         for place in view.reached:
             best = states.get(place.endpoint, place)
             states[place.endpoint] = min(place, best, key=lambda p: order.index(p.state))
-    far = [p for p in states.values() if p.endpoint not in own and not p.endpoint.startswith("ipc")]
+    far = [
+        p for p in states.values() if p.endpoint not in said and not p.endpoint.startswith("ipc")
+    ]
     linked = [p for p in far if p.state == "linked"]
     found = [ok("reach", f"{_where(p)} is linked.") for p in linked[:SHOWN_MAX]]
     if len(linked) > SHOWN_MAX:
