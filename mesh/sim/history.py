@@ -15,6 +15,7 @@ from typing import Final
 from mesh import limits
 from mesh.core.bounds import BOUNDS
 from mesh.core.changes import (
+    BindOutbox,
     Change,
     MarkTold,
     PutInbox,
@@ -136,22 +137,14 @@ class History:
             self.bound(entry.letter)
 
     def bound(self, letter: Letter) -> None:
-        """A letter has got its recipient, who receives it in the order of these moments.
-
-        Those that waited for one name keep their order, as the core must bind them in it.
-        """
+        """A letter has got its recipient, who receives it in the order of these moments."""
         if letter.recipient is None:
             return
         sending = self.sendings[letter.message_id]
         self._orders += 1
         sending.orders[letter.recipient] = self._orders
-        waiting = (letter.author, fold(sending.to), letter.recipient)
         if sending.kind is Kind.DIRECT and not sending.was_bound:
-            is_in_order = self._bound.get(waiting, 0.0) <= sending.invoked_at
-            self._check(is_in_order, "bound out of order", sending)
-            self._bound[waiting] = sending.invoked_at
             self._check_forwarding(letter, sending)
-        sending.was_bound = True
 
     def answered(self, sending: Sending, outcome: Outcome, disk: Disk | None) -> None:
         """The sender was told."""
@@ -211,6 +204,8 @@ class History:
                     names.pop(fold(name), None)
                 case PutPin(pin):
                     self._pinned(disk, pin)
+                case PutOutbox() | BindOutbox():
+                    self._bound_for_good(change)
                 case _:
                     pass
 
@@ -280,6 +275,22 @@ class History:
         order = sending.orders[disk.key]
         self._check(self._last.get(stream, 0) < order, "out of order", sending)
         self._last[stream] = order
+
+    def _bound_for_good(self, change: PutOutbox | BindOutbox) -> None:
+        """Those that waited for one name keep their order, as the core must bind them in it."""
+        if isinstance(change, PutOutbox):
+            letters = [entry.letter for entry in change.entries]
+        else:
+            letters = [change.letter]
+        for letter in letters:
+            sending = self.sendings[letter.message_id]
+            if letter.recipient is None or sending.kind is not Kind.DIRECT or sending.was_bound:
+                continue
+            sending.was_bound = True
+            waiting = (letter.author, fold(sending.to), letter.recipient)
+            is_in_order = self._bound.get(waiting, 0.0) <= sending.invoked_at
+            self._check(is_in_order, "bound out of order", sending)
+            self._bound[waiting] = sending.invoked_at
 
     def _check_forwarding(self, letter: Letter, sending: Sending) -> None:
         """A former name forwards only what was made while it was valid.
