@@ -19,6 +19,7 @@ from mesh.core.events import (
     LinkLost,
     LocalNodes,
     Loss,
+    MailboxReleased,
     Moved,
     PacketReceived,
     Resumed,
@@ -261,7 +262,7 @@ class Engine:
         merged = Merged()
         now = now_s()
         deadline = self.core.next_deadline()
-        if deadline is not None and deadline <= now:
+        if deadline is not None and deadline <= now and not self._is_forgetting():
             merged.add(self.core.step(Timeout(), now))
         for _ in range(min(len(self._events), limits.tick_events_max)):
             merged.add(self.core.step(self._events.popleft(), now))
@@ -308,6 +309,13 @@ class Engine:
         self._events.extendleft(reversed(events))
         self._posted += len(events)
         self._wake.set()
+
+    def _is_forgetting(self) -> bool:
+        """Whether the core must first give up what the disk does not have.
+
+        What it still sent of that would go out as the letters that get the same rows in this tick.
+        """
+        return bool(self._events) and isinstance(self._events[0], MailboxReleased)
 
     def _report(
         self, answer: Accepted | Done, error: StoreError | None, *, uncertain: bool

@@ -47,6 +47,18 @@ def test_files_are_taken_copied_and_resumed_under_faults_of_their_own():
     assert {"killed with a file", "file disk full"} <= set(summary.injected)
 
 
+@pytest.mark.parametrize(
+    ("seed", "what"),
+    [
+        (2274, "a disk asked twice made a fetch start over"),
+        (59837, "trust moved a letter whose file only the old key had"),
+        (60220, "letters given up were sent as others that got their rows"),
+    ],
+)
+def test_seeds_that_broke_once_hold(seed, what):
+    assert simulate(seed).failure == "", what
+
+
 def test_the_same_seed_gives_the_same_history(reports):
     again = simulate(reports[7].seed)
     assert again == reports[7]
