@@ -3,9 +3,6 @@
 The client's first request decides the era, and the SDK serves either. What counts as an initialised
 client differs: `notifications/initialized` in the handshake era; a tool call, or having stayed for
 a moment after listing the tools, in the modern one, which has no handshake.
-
-The process ends by `os._exit`: a thread of the SDK may block on standard input for as long as the
-client lives, and no interpreter shutdown may stand between a signal and the end.
 """
 
 from __future__ import annotations
@@ -15,7 +12,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -33,6 +29,7 @@ from pydantic import ValidationError
 
 import mesh
 from mcp_bridge.config import Push, choose_push, inbox_of, wipe
+from mcp_bridge.ending import Ending, end, goodbye_s
 from mcp_bridge.keeper import Keeper
 from mcp_bridge.line import InboxSocket
 from mcp_bridge.place import describe_place
@@ -41,10 +38,6 @@ from mcp_bridge.schemas import INSTRUCTIONS, TOOLS, Tool
 from mcp_bridge.tools import Tools
 
 log = logging.getLogger(__name__)
-
-goodbye_s: Final = 0.05
-"""How long leaving may take; a client sends the next, harder signal after 0.1 s."""
-_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 
 Context = ServerRequestContext[Any, Any]
 
@@ -167,23 +160,21 @@ async def serve(config: mesh.Config) -> Never:
     keeper = Keeper(config, opener=_open, place=describe_place(directory))
     channel = Channel() if push is Push.CHANNEL else None
     line = InboxSocket(*inbox) if push is Push.INBOX and inbox else channel
-    ending = asyncio.Event()
-    for name in _SIGNALS if os.name == "posix" else ():
-        asyncio.get_running_loop().add_signal_handler(getattr(signal, name), ending.set)
+    ending = Ending()
     async with asyncio.TaskGroup() as group:
         group.create_task(_guard(keeper.run()))
         group.create_task(_guard(_serve_stdio(keeper, ending, channel)))
         if line is not None:
             group.create_task(_guard(Pusher(keeper, line, push).run()))
-        await ending.wait()
+        await ending.begun.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(goodbye_s):
                 await keeper.leave()
-        _exit(0)
+        end(0)
     raise AssertionError("unreachable")
 
 
-async def _serve_stdio(keeper: Keeper, ending: asyncio.Event, channel: Channel | None) -> None:
+async def _serve_stdio(keeper: Keeper, ending: Ending, channel: Channel | None) -> None:
     server = build_server(keeper)
     experimental: dict[str, dict[str, Any]] = {} if channel is None else {Channel.capability: {}}
     options = server.create_initialization_options(experimental_capabilities=experimental)
@@ -196,7 +187,7 @@ async def _serve_stdio(keeper: Keeper, ending: asyncio.Event, channel: Channel |
                 await server.run(source, outgoing, options)
             finally:
                 # Standard output may have broken while a thread still waits for input.
-                ending.set()
+                ending.begin()
     except* OSError as group:
         # The client no longer reads: it is gone, and that is how sessions end.
         log.info("The client is gone: %s", group)
@@ -208,16 +199,10 @@ async def _guard(work: Coroutine[None, None, None]) -> None:
         await work
     except mesh.ConfigError as exc:
         sys.stderr.write(f"claude-ipc-mcp: {exc}\n")
-        _exit(1)
+        end(1)
     except Exception:
         log.exception("The mesh node failed.")
-        _exit(1)
-
-
-def _exit(code: int) -> Never:
-    logging.shutdown()
-    sys.stderr.flush()
-    os._exit(code)
+        end(1)
 
 
 class _Watched:
@@ -231,7 +216,7 @@ class _Watched:
         self,
         source: Any,  # noqa: ANN401 - the SDK's own business
         outgoing: _Outgoing,
-        ending: asyncio.Event,
+        ending: Ending,
         *,
         is_handshake_only: bool,
     ) -> None:
@@ -264,7 +249,7 @@ class _Watched:
             try:
                 item: SessionMessage | Exception = await self._source.__anext__()
             except StopAsyncIteration:
-                self._ending.set()
+                self._ending.begin()
                 raise
             answer = self._answer(item)
             if isinstance(item, SessionMessage) and answer is None:

@@ -85,8 +85,13 @@ class Transfers:
     ) -> None:
         self._stopped.set()
         self._thread.submit(self._desk.end)
-        self._thread.shutdown(wait=True)
-        self._spooling.shutdown(wait=True)
+        # A copy under way may take a moment: the loop does not stand still for it, and a cancelled
+        # end does not cut it off.
+        await asyncio.shield(asyncio.to_thread(self._end_threads))
+
+    def _end_threads(self) -> None:
+        for pool in (self._thread, self._spooling):
+            pool.shutdown(wait=True)
 
     # What agents use.
 

@@ -150,6 +150,28 @@ async def test_a_signal_ends_it_at_once_even_in_a_waiting_call(
 
 
 @posix_only
+async def test_a_signal_ends_it_even_while_its_event_loop_is_held_up(
+    environment: dict[str, str],
+) -> None:
+    code = (
+        "import sys, time, mcp_bridge.tools as t\n"
+        "from mcp_bridge.__main__ import main\n"
+        "async def call(*a):\n"
+        "    print('held up', file=sys.stderr, flush=True); time.sleep(60)\n"
+        "t.Tools.call = call\n"
+        "sys.exit(main())\n"
+    )
+    async with launched(environment, "-c", code) as server:
+        await server.begin()
+        params = {"name": "status", "arguments": {}}
+        await server.write({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})
+        assert server.process.stderr is not None
+        assert await server.process.stderr.readline() == b"held up\n"
+        server.process.send_signal(signal.SIGINT)
+        assert await server.process.wait() == 0
+
+
+@posix_only
 async def test_a_signal_during_the_start_ends_it_quietly(environment: dict[str, str]) -> None:
     async with launched(environment) as server:
         await asyncio.sleep(0.25)

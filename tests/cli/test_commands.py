@@ -8,6 +8,7 @@ import asyncio
 import io
 import json
 import os
+import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -391,13 +392,16 @@ async def test_new_secret_is_strong_private_and_not_replaced_by_accident(home, m
 
 
 def test_every_command_has_help_with_an_example(capsys):
-    from mesh.cli.main import find_commands
+    from mesh.cli.main import _parse, find_commands
 
     for command in find_commands():
         with pytest.raises(SystemExit) as ended:
             main([command.name, "--help"])
         assert ended.value.code == 0
         assert f"example:\n  mesh {command.name}" in capsys.readouterr().out
+        for line in command.example.splitlines():
+            first, *words = shlex.split(line)
+            assert (first, _parse(words).command.name) == ("mesh", command.name)
 
 
 def test_main_prints_errors_for_people_on_standard_error(home, capfd):
