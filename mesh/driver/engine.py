@@ -179,6 +179,7 @@ class Engine:
         """Understand the current secret only, and end the links that an older one made."""
         for link in self._ciphers.retire_previous():
             self._ciphers.drop(link)
+            self._inbound.drop(link)
             self._transport.close_link(link)
             self.post(LinkLost(link, Loss.CLOSED))
 
@@ -198,6 +199,8 @@ class Engine:
         waiting = len(self._events)
         merged = self._step_all()
         taken = waiting - len(self._events)
+        for link in merged.closes:
+            self._inbound.drop(link)
         if merged.transmissions and not self.recovery.disk.is_trusted():
             merged.hold_back()
         await self._outbound.at_once(merged)

@@ -75,6 +75,14 @@ class Inbound:
         self._frames += 1
         self._bytes += size
 
+    def drop(self, link: LinkId) -> None:
+        """Forget what a link has brought that was closed from here."""
+        line = self._lines.pop(link, None)
+        self._wrote_at.pop(link, None)
+        for event in line.waiting if line else ():
+            self._frames -= 1
+            self._bytes -= _size(event)
+
     def take(self, now: float) -> Iterator[PacketReceived | LinkLost]:
         """Yield what is to go into the next tick; the links keep their order, and take turns."""
         is_contended = self._is_contended(now)

@@ -145,6 +145,19 @@ def test_the_end_of_a_link_comes_after_what_it_has_brought():
     assert not reader.side.ciphers.is_open(into)
 
 
+def test_what_a_link_brought_that_was_closed_from_here_is_forgotten():
+    reader = Reader("a", "b")
+    both_wrote(reader)
+    for _ in range(limits.inbound_frames_alone_max):
+        reader.write("a", 1)
+    reader.write("b", 1)
+    reader.inbound.drop(reader.links["a"][1])
+    reader.inbound.drop(reader.links["a"][1])
+    assert reader.inbound.has_room(0.0)
+    assert reader.take(0.0) == {"b": [2]}
+    assert reader.drops == {}
+
+
 def test_what_does_not_open_is_counted_and_its_link_refused():
     reader = Reader("a")
     reader.put("a", (b"x" * 39, b"junk"))
