@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-_NICENESS: Final = 5
+_NICENESS: Final = 3
 
 
 def file_threads(name: str, *, number: int = 1) -> ThreadPoolExecutor:
