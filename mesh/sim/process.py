@@ -11,7 +11,7 @@ from typing import Final
 
 from mesh import limits
 from mesh.core.changes import Change
-from mesh.core.effects import Answer, Denied, Transmission
+from mesh.core.effects import Transmission
 from mesh.core.events import (
     Event,
     LinkLost,
@@ -27,10 +27,11 @@ from mesh.core.link import SELF_LINK
 from mesh.core.node import Node
 from mesh.model import LinkId, MailboxKey, Profile
 from mesh.packet import Greeting, Hello, Offer, Packet
+from mesh.sim.answers import Answers
 from mesh.sim.clock import HostClocks
 from mesh.sim.disk import Disk, DiskFault
 from mesh.sim.filing import Filing
-from mesh.sim.history import Outcome, Sending, Violation
+from mesh.sim.history import Sending, Violation
 from mesh.sim.network import Connection
 from mesh.sim.put_off import PutOff
 from mesh.sim.setting import Setting
@@ -57,7 +58,7 @@ class Process:
         self.greeting = greeting
         self.clocks = clocks
         self.disks: dict[MailboxKey, Disk] = {}
-        self.pending: dict[Token, Sending] = {}
+        self._answers = Answers(setting.history, setting.tamper, self.disks)
         self.is_alive = True
         self.is_stopping = False
         self.doom: Phase | None = None
@@ -98,8 +99,7 @@ class Process:
 
     def submit(self, token: Token, sending: Sending, event: Event) -> None:
         """The application sends a message."""
-        self._setting.history.invoked(sending)
-        self.pending[token] = sending
+        self._answers.expect(token, sending)
         self.post(event)
 
     def take(self, disk: Disk, *, is_live: bool, is_new_claim: bool = True) -> None:
@@ -143,8 +143,7 @@ class Process:
                 if self._setting.random.random() < 0.5:
                     break
                 self._apply(key, changes, is_dying=True)
-        for sending in self.pending.values():
-            self._setting.history.answered(sending, Outcome.UNKNOWN, None)
+        self._answers.lose()
         network = self._setting.network
         network.unlisten(self)
         for connection, _ in list(self._links.values()):
@@ -185,7 +184,7 @@ class Process:
         if not self.is_alive or self._is_doomed(Phase.SENT, tick):
             return
         if self._setting.tamper.is_answering_early:
-            self._answer(tick)
+            self._answers.give(tick)
         if not self._is_to_commit(tick):
             self._finish(tick)
             return
@@ -293,36 +292,11 @@ class Process:
         looped, self._looped = self._looped, []
         self._events.extend(PacketReceived(SELF_LINK, packet) for packet in looped)
         self._filing.take(tick.files(failed))
-        self._answer(tick)
+        self._answers.give(tick)
         for key in sorted(failed):
             self._recover(key)
         self._hand_over()
         self._arm()
-
-    def _answer(self, tick: Tick) -> None:
-        for effects in tick.effects:
-            for answer in effects.answers:
-                self._tell(answer, tick)
-            for arrival in effects.arrivals:
-                disk = None if arrival.mailbox in tick.failed else self.disks.get(arrival.mailbox)
-                if disk is not None and arrival.letter.message_id not in disk.contents.inbox:
-                    raise Violation("the application was told of mail that is not on disk")
-
-    def _tell(self, answer: Answer, tick: Tick) -> None:
-        """Answer the application; after a failed commit the disk is asked (facts, not hopes)."""
-        sending = self.pending.pop(answer.token, None)
-        if sending is None:
-            return
-        disk = self.disks.get(sending.author)
-        if isinstance(answer, Denied):
-            outcome = Outcome.FAILED
-        elif sending.author in tick.failed:
-            doubt = Outcome.UNKNOWN if self._setting.tamper.is_honest else Outcome.FAILED
-            outcome = doubt if tick.has_left(sending.id) else Outcome.FAILED
-            outcome = Outcome.OK if disk and disk.rows_of(sending.id) else outcome
-        else:
-            outcome = Outcome.OK
-        self._setting.history.answered(sending, outcome, disk)
 
     def _recover(self, key: MailboxKey) -> None:
         """Go on from what the disk holds, before anything else.
