@@ -26,6 +26,7 @@ async def test_host_that_is_dialled_may_move_as_well(lan, mesh):
     await exchange(a, b, "at the new address")
 
 
+@pytest.mark.long
 async def test_network_that_comes_after_the_start_is_used(lan, mesh):
     lan.add_machine("a")
     lan.add("b", ipv4="10.77.0.2")

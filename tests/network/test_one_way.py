@@ -82,6 +82,7 @@ async def test_host_that_nobody_can_dial_gets_and_sends_mail(lan, mesh):
     await exchange(a, b, "one way is enough")
 
 
+@pytest.mark.long
 async def test_slow_way_carries_mail_and_makes_nobody_suspect(lan, mesh):
     async with one_way(lan, mesh) as (a, b, way):
         await way.tell("delay 0.3")
@@ -113,6 +114,7 @@ async def test_way_that_stands_still_for_a_while_loses_nothing(lan, mesh):
         await see_all([a, b], 15, BOTH)
 
 
+@pytest.mark.long
 async def test_every_session_behind_nat_has_a_link_of_its_own(lan, mesh):
     async with one_way(lan, mesh) as (a, b, _):
         near = await join_on(lan, mesh, "near", "b", peers=["10.78.0.9"])

@@ -84,6 +84,7 @@ async def test_mail_follows_renames_from_host_to_host_along_a_chain(mesh: Mesh):
     assert await without_notices(bea, 1) == ["while you were out"]
 
 
+@pytest.mark.long
 async def test_former_name_is_kept_from_others_of_that_host_while_it_forwards(mesh: Mesh):
     alice, bob = await two_hosts(mesh)
     await bob.call("rename", new="bea")
@@ -94,6 +95,7 @@ async def test_former_name_is_kept_from_others_of_that_host_while_it_forwards(me
     assert caught.value.code == "name_in_use"
 
 
+@pytest.mark.long
 async def test_two_agents_that_swap_their_names_each_get_what_was_meant_for_them(mesh: Mesh):
     """A cycle of aliases: alice becomes carol while carol becomes alice, on another host."""
     alice, bob = await two_hosts(mesh)

@@ -32,6 +32,7 @@ async def test_session_that_was_asleep_blames_nobody_and_has_its_links_again(mes
     assert ["near", "away"] not in changes
 
 
+@pytest.mark.long
 async def test_session_that_stood_still_for_seconds_is_blamed_by_nobody(mesh: Mesh):
     door = free_port()
     alice = await mesh.join("alice", "h1", port=door)
