@@ -402,3 +402,18 @@ def test_memory_keeps_the_newest_messages_only(path: Path) -> None:
     assert newest is not None
     assert [one.letter.sequence for one in newest] == [3001, 3002]
     store.close()
+
+
+def test_an_index_that_hides_letters_is_found_at_opening(path: Path) -> None:
+    filled(path, 30)
+    db = sqlite3.connect(path)
+    (root,) = db.execute(
+        "SELECT rootpage FROM sqlite_schema WHERE name = 'outbox_queued'"
+    ).fetchone()
+    db.close()
+    # An empty leaf of an index: nothing is wrong with it but that it is empty.
+    overwrite(path, (root - 1) * 4096, bytes([10, 0, 0, 0, 0, 16, 0, 0]))
+    store = opened(path)
+    assert len(kept(path)) == 1
+    assert len(store.snapshot().outbox) == 30
+    store.close()
