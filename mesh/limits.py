@@ -143,6 +143,8 @@ tick_letters_max: Final = 1024
 share_letters_max: Final = 32
 share_pause_s: Final = 0.025
 contention_s: Final = 1.0
+quiet_letters_max: Final = 128
+"""How many letters in `contention_s` a link may bring and still be one that others give way to."""
 inbound_frames_alone_max: Final = 64
 """How many envelopes wait to be opened; more, as soon as several links write."""
 inbound_frames_max: Final = 4096

@@ -1,10 +1,11 @@
 """What links have brought and the core has not seen yet: each link waits in a line of its own.
 
-Envelopes are opened when their turn comes, and turns go round: while several links bring mail, each
-gets a few letters into a tick and then pauses, so that whoever writes as fast as it can holds up
-itself and nobody else. (Small shares alone would not do: each tick is a commit, and the disk is
-everybody's.) One that has brought more than a line holds, while others write, loses what it brings;
-it will send that again. A link that is alone takes all there is.
+Envelopes are opened when their turn comes, and turns go round. While some links bring much mail and
+others little, each gets a few letters into a tick and then pauses, so that whoever writes as fast
+as it can holds up itself and nobody else. (Small shares alone would not do: each tick is a commit,
+and the disk is everybody's.) Where all bring much, nobody gains by a pause. One that has brought
+more than a line holds, while others write, loses what it brings; it will send that again. A link
+that is alone takes all there is.
 """
 
 import logging
@@ -34,6 +35,26 @@ class _Line:
         self.free_at = 0.0
 
 
+class _Writer:
+    """How much mail a link has brought lately."""
+
+    __slots__ = ("at", "letters", "since")
+
+    def __init__(self, now: float) -> None:
+        self.since = self.at = now
+        self.letters = 0
+
+    def add(self, letters: int, now: float) -> None:
+        if now - self.since > limits.contention_s:
+            self.since, self.letters = now, 0
+        self.at = now
+        self.letters += letters
+
+    @property
+    def is_quiet(self) -> bool:
+        return self.letters <= limits.quiet_letters_max
+
+
 class Inbound:
     """The lines of all links. `refuse` is told of links that bring nothing valid."""
 
@@ -44,7 +65,7 @@ class Inbound:
         self._refuse = refuse
         self._drops = drops
         self._lines: dict[LinkId, _Line] = {}
-        self._wrote_at: dict[LinkId, float] = {}
+        self._writers: dict[LinkId, _Writer] = {}
         self._frames = 0
         self._bytes = 0
 
@@ -52,7 +73,7 @@ class Inbound:
         """Return when something may be taken; None while nothing waits."""
         if not self._lines:
             return None
-        if not self._is_contended(now):
+        if not self._must_pause(now):
             return now
         return max(now, min(line.free_at for line in self._lines.values()))
 
@@ -78,17 +99,17 @@ class Inbound:
     def drop(self, link: LinkId) -> None:
         """Forget what a link has brought that was closed from here."""
         line = self._lines.pop(link, None)
-        self._wrote_at.pop(link, None)
+        self._writers.pop(link, None)
         for event in line.waiting if line else ():
             self._frames -= 1
             self._bytes -= _size(event)
 
     def take(self, now: float) -> Iterator[PacketReceived | LinkLost]:
         """Yield what is to go into the next tick; the links keep their order, and take turns."""
-        is_contended = self._is_contended(now)
-        share = limits.share_letters_max if is_contended else limits.tick_letters_max
+        must_pause = self._must_pause(now)
+        share = limits.share_letters_max if must_pause else self._share_alone(now)
         for link, line in list(self._lines.items()):
-            if is_contended and line.free_at > now:
+            if must_pause and line.free_at > now:
                 continue
             yield from self._share(link, line, share, now)
             if not line.packets and not line.waiting:
@@ -105,17 +126,17 @@ class Inbound:
                 self._count_out(line, event)
                 if not isinstance(event, FramesReceived):
                     self._ciphers.drop(link)
-                    self._wrote_at.pop(link, None)
+                    self._writers.pop(link, None)
                     yield LinkLost(link, event.loss)
                     continue
                 line.packets.extend(self._open(event))
                 continue
             packet = line.packets.popleft()
             if isinstance(packet, Mail):
-                self._wrote_at[link] = now
                 packet, rest = _cut(packet, share)
                 if rest is not None:
                     line.packets.appendleft(rest)
+                self._writers.setdefault(link, _Writer(now)).add(len(packet.items), now)
                 share -= len(packet.items)
             else:
                 share -= 1
@@ -142,9 +163,18 @@ class Inbound:
     def _is_contended(self, now: float) -> bool:
         """Whether several links brought mail a moment ago."""
         horizon = now - limits.contention_s
-        for link in [link for link, at in self._wrote_at.items() if at < horizon]:
-            del self._wrote_at[link]
-        return len(self._wrote_at) > 1
+        for link in [link for link, writer in self._writers.items() if writer.at < horizon]:
+            del self._writers[link]
+        return len(self._writers) > 1
+
+    def _must_pause(self, now: float) -> bool:
+        """Whether somebody who writes little would be held up by those who write much."""
+        return self._is_contended(now) and any(w.is_quiet for w in self._writers.values())
+
+    def _share_alone(self, now: float) -> int:
+        """Return how much of a tick a link may have while nobody needs a pause."""
+        is_contended = self._is_contended(now)
+        return limits.batch_letters_max if is_contended else limits.tick_letters_max
 
 
 def _cut(mail: Mail, share: int) -> tuple[Mail, Mail | None]:

@@ -96,6 +96,23 @@ def test_of_several_links_that_write_each_gets_a_share_and_then_pauses():
     assert reader.take(turn_at) == {"a": list(range(2 + share, 2 + 2 * share))}
 
 
+def test_where_all_bring_much_nobody_pauses_until_somebody_brings_little():
+    reader = Reader("a", "b", "c")
+    many, share = limits.quiet_letters_max + 1, limits.share_letters_max
+    for turn in range(2):
+        first = turn * many + 1
+        reader.write("a", many)
+        reader.write("b", many)
+        whole = list(range(first, first + many))
+        assert reader.take(0.0) == {"a": whole, "b": whole}
+        assert reader.inbound.next_turn(0.0) is None
+    reader.write("c", 1)
+    assert reader.take(0.0) == {"c": [1]}
+    reader.write("a", many)
+    assert reader.take(0.0) == {"a": list(range(2 * many + 1, 2 * many + 1 + share))}
+    assert reader.inbound.next_turn(0.0) == limits.share_pause_s
+
+
 def test_who_is_alone_again_need_not_pause():
     reader = Reader("a", "b")
     both_wrote(reader)
