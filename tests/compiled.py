@@ -8,6 +8,7 @@ code: the first `--compare` seeds are run by both, and one that differs ends the
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -75,13 +76,20 @@ def build(place: Path) -> None:
         at = place / "mesh" / name
         found = [at] if at.is_file() else sorted(at.rglob("*.py"))
         files += [str(f.relative_to(place)) for f in found if f.name not in NOT_COMPILED]
-    python = [sys.executable, "-m", "uv", "run", "--no-project", "--python", sys.executable]
+    python = [_uv(), "run", "--no-project", "--python", sys.executable]
     tools = ["--with", "setuptools", "--with", f"mypy=={version('mypy')}"]
     subprocess.run(
         [*python, *tools, "setup.py", "build_ext", "--inplace", ",".join(files)],
         cwd=place,
         check=True,
     )
+
+
+def _uv() -> str:
+    """Return the path of uv: that of the one which runs us, or one that is installed."""
+    found = os.environ.get("UV") or shutil.which("uv")
+    assert found, "uv is needed: pip install uv"
+    return found
 
 
 def main() -> int:
