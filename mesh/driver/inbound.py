@@ -73,7 +73,7 @@ class Inbound:
         """Return when something may be taken; None while nothing waits."""
         if not self._lines:
             return None
-        if not self._must_pause(now):
+        if not (self._is_contended(now) and self._is_somebody_quiet()):
             return now
         return max(now, min(line.free_at for line in self._lines.values()))
 
@@ -106,8 +106,10 @@ class Inbound:
 
     def take(self, now: float) -> Iterator[PacketReceived | LinkLost]:
         """Yield what is to go into the next tick; the links keep their order, and take turns."""
-        must_pause = self._must_pause(now)
-        share = limits.share_letters_max if must_pause else self._share_alone(now)
+        is_contended = self._is_contended(now)
+        must_pause = is_contended and self._is_somebody_quiet()
+        alone = limits.batch_letters_max if is_contended else limits.tick_letters_max
+        share = limits.share_letters_max if must_pause else alone
         for link, line in list(self._lines.items()):
             if must_pause and line.free_at > now:
                 continue
@@ -136,7 +138,7 @@ class Inbound:
                 packet, rest = _cut(packet, share)
                 if rest is not None:
                     line.packets.appendleft(rest)
-                self._writers.setdefault(link, _Writer(now)).add(len(packet.items), now)
+                self._count_in(link, len(packet.items), now)
                 share -= len(packet.items)
             else:
                 share -= 1
@@ -154,6 +156,12 @@ class Inbound:
             self._drops["UnknownPacket"] += unknown
         return packets
 
+    def _count_in(self, link: LinkId, letters: int, now: float) -> None:
+        writer = self._writers.get(link)
+        if writer is None:
+            writer = self._writers[link] = _Writer(now)
+        writer.add(letters, now)
+
     def _count_out(self, line: _Line, event: TransportEvent) -> None:
         size = _size(event)
         line.size -= size
@@ -167,14 +175,9 @@ class Inbound:
             del self._writers[link]
         return len(self._writers) > 1
 
-    def _must_pause(self, now: float) -> bool:
-        """Whether somebody who writes little would be held up by those who write much."""
-        return self._is_contended(now) and any(w.is_quiet for w in self._writers.values())
-
-    def _share_alone(self, now: float) -> int:
-        """Return how much of a tick a link may have while nobody needs a pause."""
-        is_contended = self._is_contended(now)
-        return limits.batch_letters_max if is_contended else limits.tick_letters_max
+    def _is_somebody_quiet(self) -> bool:
+        """Whether somebody writes little, whom those who write much would hold up."""
+        return any(writer.is_quiet for writer in self._writers.values())
 
 
 def _cut(mail: Mail, share: int) -> tuple[Mail, Mail | None]:
