@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import count
 
 from mesh import limits
 from mesh.core.effects import EffectsDraft, Notice, Severity
@@ -40,6 +41,7 @@ class Fetches:
         self._origins = origins
         self._quota = quota
         self._fetches: dict[FetchKey, Fetch] = {}
+        self._numbers = count()
 
     def __len__(self) -> int:
         return len(self._fetches)
@@ -69,8 +71,8 @@ class Fetches:
         if self._is_crowded(offer.author):
             _decline(link, key, Why.QUOTA, out)
             return
-        self._fetches[key] = Fetch(key, offer.file, link, now)
-        out.files.append(FindFile(key, offer.file, offer.place))
+        fetch = Fetch(key, next(self._numbers), offer.file, link, now)
+        self._begin(fetch, out, place=offer.place)
 
     def found(self, event: FileFound, now: float, out: EffectsDraft) -> None:
         """The disk says what it has of a file."""
@@ -78,7 +80,7 @@ class Fetches:
         if fetch is None:
             out.files.append(LeaveFile(event.fetch))
             return
-        if fetch.is_started:  # Asked twice, as its mailbox was opened anew in between.
+        if fetch.number != event.number:
             return
         if event.is_whole:
             self._end(fetch, Why.NONE, now, out)
@@ -109,7 +111,7 @@ class Fetches:
 
     def kept(self, event: ChunkKept, now: float, out: EffectsDraft) -> None:
         """Pieces were written: there is room for the next ones."""
-        fetch = self._fetches.get(event.fetch)
+        fetch = self._started(event.fetch)
         if fetch is None:
             return
         if fetch.is_near and fetch.received_to < event.up_to <= fetch.wanted_to:
@@ -124,20 +126,20 @@ class Fetches:
 
     def near_lost(self, event: NearLost, now: float, out: EffectsDraft) -> None:
         """The author's own copy is gone or cut short: the rest comes as pieces."""
-        fetch = self._fetches.get(event.fetch)
+        fetch = self._started(event.fetch)
         if fetch is not None and fetch.is_near:
             fetch.lose_near()
             self._go_on(now, out)
 
     def ended(self, event: FileEnded, now: float, out: EffectsDraft) -> None:
         """A file is in place, or the disk has given it up."""
-        fetch = self._fetches.get(event.fetch)
+        fetch = self._started(event.fetch)
         if fetch is None:
             return
         if event.why is Why.DAMAGED and (fetch.resumed_from or fetch.is_near):
             # Perhaps it is only what we had or found that was damaged: once more, from nothing.
-            self._fetches[fetch.key] = Fetch(fetch.key, fetch.file, fetch.link, now)
-            out.files.append(FindFile(fetch.key, fetch.file))
+            number = next(self._numbers)
+            self._begin(Fetch(fetch.key, number, fetch.file, fetch.link, now), out)
             return
         self._end(fetch, event.why, now, out)
 
@@ -168,6 +170,18 @@ class Fetches:
             else:
                 fetch.rewind()
         self._go_on(now, out)
+
+    def _begin(self, fetch: Fetch, out: EffectsDraft, *, place: bytes = b"") -> None:
+        self._fetches[fetch.key] = fetch
+        out.files.append(FindFile(fetch.key, fetch.number, fetch.file, place))
+
+    def _started(self, key: FetchKey) -> Fetch | None:
+        """Return the fetch that the disk speaks of.
+
+        It works in order: before it has said what there is, it still tells of an earlier fetch.
+        """
+        fetch = self._fetches.get(key)
+        return fetch if fetch is not None and fetch.is_started else None
 
     def _go_on(self, now: float, out: EffectsDraft) -> None:
         started = [f for f in self._fetches.values() if f.is_started and not f.is_ending]

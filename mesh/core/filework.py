@@ -22,12 +22,14 @@ class FetchKey:
 
 @dataclass(frozen=True, slots=True)
 class FindFile:
-    """Look what the disk has of a file; answered by `FileFound`.
+    """Look what the disk has of a file; answered by `FileFound` with the same `number`.
 
-    `place` may tell, to a process of the same machine and user, where the author's own copy lies.
+    The number tells apart fetches of one file that follow each other in a node. `place` may tell,
+    to a process of the same machine and user, where the author's own copy lies.
     """
 
     fetch: FetchKey
+    number: int
     file: FileRef
     place: bytes = b""
 
@@ -131,6 +133,7 @@ class FileFound:
     """
 
     fetch: FetchKey
+    number: int
     kept: int
     is_whole: bool
     author_bytes: int

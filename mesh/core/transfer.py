@@ -28,11 +28,13 @@ class FileQuota:
 class Fetch:
     """One file on its way in. `kept_to` <= `received_to` <= `wanted_to`: written, here, asked for.
 
+    `number` is its own in this node: what the disk still says of earlier fetches is not meant.
     `is_started` once the disk has told what it has of it; `is_ending` while it is verified. One
     that `is_near` is copied from the author's own copy on this disk, and nothing is asked for.
     """
 
     key: FetchKey
+    number: int
     file: FileRef
     link: LinkId
     heard_at: float

@@ -117,14 +117,14 @@ class FileDesk:
             directory = self._node.files_of(fetch.mailbox)
             whole = partials.find_received(directory, author=coming.author, digest=coming.digest)
             if whole is not None and whole.stat().st_size == task.file.bytes:
-                return FileFound(fetch, task.file.bytes, True, 0, 0, 0)  # noqa: FBT003
+                return _found(task, task.file.bytes, is_whole=True)
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             used = partials.usage(directory, coming)
             kept = partials.kept_bytes(directory, coming)
             free = self._free(directory) - used.promised_bytes
         except (OSError, StoreError) as exc:
             _log.warning("a file cannot be received: %s", exc)
-            return FileEnded(fetch, Why.RECIPIENT_FULL)
+            return _found(task, 0)  # No room: declined.
         self._coming[fetch] = coming
         self._close_near(fetch)
         source = near.open_near(
@@ -134,6 +134,7 @@ class FileDesk:
             self._near[fetch] = source
         return FileFound(
             fetch,
+            task.number,
             kept,
             is_whole=False,
             author_bytes=used.author_bytes,
@@ -264,3 +265,16 @@ class FileDesk:
         """Close everything, for good."""
         self.close(None)
         self._syncing.shutdown(wait=True)
+
+
+def _found(task: FindFile, kept: int, *, is_whole: bool = False) -> FileFound:
+    """Say what there is of a file that takes no room: all of it, or none and no room either."""
+    return FileFound(
+        task.fetch,
+        task.number,
+        kept,
+        is_whole=is_whole,
+        author_bytes=0,
+        author_partials=0,
+        free_bytes=0,
+    )

@@ -138,7 +138,13 @@ class Filing:
         shelf, key = self._shelf(fetch.mailbox), (fetch.author, fetch.digest)
         if key in shelf.received:
             return FileFound(
-                fetch, size, is_whole=True, author_bytes=0, author_partials=0, free_bytes=0
+                fetch,
+                task.number,
+                size,
+                is_whole=True,
+                author_bytes=0,
+                author_partials=0,
+                free_bytes=0,
             )
         part = shelf.parts.get(key)
         if part is not None:
@@ -154,6 +160,7 @@ class Filing:
             self._near.add(fetch)
         return FileFound(
             fetch,
+            task.number,
             kept,
             is_whole=False,
             author_bytes=0,

@@ -40,7 +40,7 @@ ONE, TWO = LinkId(1), LinkId(2)
 
 
 def found(**changes) -> FileFound:
-    return replace(FileFound(KEY, 0, False, 0, 0, 10 * limits.files_free_bytes_min), **changes)
+    return replace(FileFound(KEY, 0, 0, False, 0, 0, 10 * limits.files_free_bytes_min), **changes)
 
 
 # Decisions.
@@ -63,7 +63,7 @@ def test_an_offer_is_judged_by_what_the_disk_says(facts, file, why):
 
 
 def started(digest: bytes = DIGEST, link: LinkId = ONE, size: int = SIZE) -> Fetch:
-    fetch = Fetch(FetchKey(BOB, ALICE, digest), FileRef(digest, size, "f"), link, 0.0)
+    fetch = Fetch(FetchKey(BOB, ALICE, digest), 0, FileRef(digest, size, "f"), link, 0.0)
     fetch.start(0)
     return fetch
 
@@ -133,10 +133,14 @@ class Disks:
 
     def perform(self, party: Party, task) -> list[Event]:
         match task:
-            case FindFile(fetch):
+            case FindFile(fetch, number):
                 facts = {"kept": self.kept.get(fetch, 0), "is_whole": fetch in self.whole}
                 is_near = self.near_to is not None
-                return [replace(found(**facts, **self.facts, is_near=is_near), fetch=fetch)]
+                return [
+                    replace(
+                        found(**facts, **self.facts, is_near=is_near), fetch=fetch, number=number
+                    )
+                ]
             case CopyNear(fetch, offset, length):
                 assert offset == self.kept.get(fetch, 0)
                 self.kept[fetch] = min(offset + length, self.near_to or 0)
@@ -416,11 +420,11 @@ def test_silent_author_with_many_files_does_not_hold_up_another(world):
     )
     for n in range(2 * limits.fetches_active_max):
         file = FileRef(bytes([n]) * 32, SIZE, "f")
-        world.step(bob, PacketReceived(alices, Offer(ALICE, BOB, file)))
-        world.step(bob, found(fetch=FetchKey(BOB, ALICE, file.digest)))
-    world.step(bob, PacketReceived(carols, Offer(CAROL, BOB, FILE)))
-    asked = world.step(bob, found(fetch=FetchKey(BOB, CAROL, DIGEST))).packets
-    assert {(link, packet.digest) for link, packet in asked} == {(carols, DIGEST)}
+        (asked,) = world.step(bob, PacketReceived(alices, Offer(ALICE, BOB, file))).files
+        world.step(bob, found(fetch=asked.fetch, number=asked.number))
+    (asked,) = world.step(bob, PacketReceived(carols, Offer(CAROL, BOB, FILE))).files
+    wants = world.step(bob, found(fetch=asked.fetch, number=asked.number)).packets
+    assert {(link, packet.digest) for link, packet in wants} == {(carols, DIGEST)}
 
 
 def test_author_that_crowds_is_declined(world):
@@ -456,19 +460,23 @@ def test_released_mailbox_forgets_what_was_coming(world):
     assert world.step(bob, found()).files == (LeaveFile(KEY),)
 
 
-def test_disk_that_was_asked_twice_does_not_make_a_fetch_start_over(world):
-    """A mailbox that was opened anew is offered the file again while its disk still looks."""
+def test_what_the_disk_says_of_an_earlier_fetch_does_not_start_a_later_one(world):
+    """A mailbox that was opened anew is offered the file again while its disk still works."""
     bob = world.parties["bob"]
-    share(world)
     (link,) = world.links(bob)
-    world.step(bob, PacketReceived(link, Offer(ALICE, BOB, FILE)))
-    assert world.step(bob, found()).packets
-    world.step(bob, PacketReceived(link, Chunk(ALICE, BOB, DIGEST, 0, bytes(CHUNK))))
-    assert world.step(bob, found()).packets == ()
-    chunk = Chunk(ALICE, BOB, DIGEST, CHUNK, bytes(CHUNK))
-    assert world.step(bob, PacketReceived(link, chunk)).files == (
-        KeepChunk(KEY, CHUNK, bytes(CHUNK)),
-    )
+    offer = PacketReceived(link, Offer(ALICE, BOB, FILE))
+    (earlier,) = world.step(bob, offer).files
+    world.step(bob, MailboxReleased(BOB))
+    world.hold(bob, snapshot(BOB, "bob"))
+    (later,) = world.step(bob, offer).files
+    stale = (found(number=earlier.number), ChunkKept(KEY, CHUNK), FileEnded(KEY, Why.DAMAGED))
+    for event in stale:
+        effects = world.step(bob, event)
+        assert (effects.packets, effects.files) == ((), ())
+    packets = world.step(bob, found(number=later.number, kept=CHUNK)).packets
+    assert {w.offset for _, w in packets if isinstance(w, Want)} == {
+        CHUNK * n for n in range(1, 1 + len(packets))
+    }
 
 
 def test_have_for_somebody_elses_letter_binds_nothing(world):

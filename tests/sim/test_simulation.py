@@ -51,6 +51,7 @@ def test_files_are_taken_copied_and_resumed_under_faults_of_their_own():
     ("seed", "what"),
     [
         (2274, "a disk asked twice made a fetch start over"),
+        (3001340, "what a disk still did for a forgotten fetch was taken for the next"),
         (59837, "trust moved a letter whose file only the old key had"),
         (60220, "letters given up were sent as others that got their rows"),
     ],
