@@ -30,7 +30,7 @@ from mesh.store.mounts import network_file_system
 if sys.platform == "win32":
     import winreg
 
-init_timeout_s: Final = 10.0
+init_timeout_s: Final = 30.0
 _host_id_bytes: Final = 16
 _MARK: Final = "secret.used"
 _MACHINE_ID_FILES: Final = (

@@ -18,6 +18,7 @@ from mesh.store.files import private_file_mode
 
 content_bytes_max: Final = 4096
 _try_delay_s: Final = 0.001
+_try_delay_s_max: Final = 0.05
 _probe_tries_max: Final = 200
 _BYTE: Final = 1 << 30
 _FLAGS: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -86,10 +87,13 @@ class FileLock:
     def acquire_within(cls, path: Path, *, content: bytes, timeout_s: float) -> "FileLock | None":
         """Take a lock that is only held for moments, waiting for it; None if it took longer."""
         deadline_s = time.monotonic() + timeout_s
+        delay_s = _try_delay_s
         while (lock := cls.acquire(path, content=content)) is None:
             if time.monotonic() >= deadline_s:
                 return None
-            time.sleep(_try_delay_s)
+            # Fifty that wait must leave the one who holds it a processor to finish on.
+            time.sleep(delay_s)
+            delay_s = min(2 * delay_s, _try_delay_s_max)
         return lock
 
     @property

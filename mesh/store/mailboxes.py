@@ -38,7 +38,7 @@ from mesh.store.home import Home
 from mesh.store.locks import FileLock, holder, is_held
 
 seed_bytes: Final = 32
-names_timeout_s: Final = 10.0
+names_timeout_s: Final = 30.0
 database_name: Final = "mailbox.db"
 _KEY: Final = "key"
 _LOCK: Final = "lock"
@@ -99,16 +99,16 @@ class MailboxDirectory:
                 )
             make_private_directory(path)
             lock = FileLock.acquire(path / _LOCK, content=node.encode())
-            if lock is None:
-                return None
-            try:
-                seed = _seed(path)
-                make_private_directory(path / "files")
-                sync_directory(path)
-                sync_directory(home.mail)
-            except BaseException:
-                lock.release()
-                raise
+        if lock is None:
+            return None
+        try:  # Others need not wait for our disk: the name is taken.
+            seed = _seed(path)
+            make_private_directory(path / "files")
+            sync_directory(path)
+            sync_directory(home.mail)
+        except BaseException:
+            lock.release()
+            raise
         return cls(home, path, lock, seed=seed, node=node)
 
     @property
