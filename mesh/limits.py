@@ -73,6 +73,10 @@ history_s_default: Final = 30 * 86400.0
 links_max: Final = 512
 links_per_address_max: Final = 128
 handshake_timeout_s: Final = 4.0
+announce_timeout_s: Final = 10.0
+local_dial_delay_s: Final = 2.0
+local_race_interval_s: Final = 2.0
+local_handshake_timeout_s: Final = 10.0
 ping_interval_s: Final = 15.0
 suspect_after_s: Final = 25.0
 away_after_s: Final = 45.0
@@ -216,6 +220,7 @@ assert hinted_candidates_max < peers_max
 assert doubtful_dials_max < dials_max < links_max
 assert remembered_max <= hinted_candidates_max
 assert peer_forget_s <= remembered_s_max
+assert dial_delay_s < local_dial_delay_s < local_handshake_timeout_s
 assert probe_timeout_s < away_after_s - suspect_after_s
 assert cards_per_node_max < agents_away_per_node_max < agents_max
 assert secret_chars_min < secret_chars_strong < secret_bytes_max

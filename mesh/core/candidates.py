@@ -25,7 +25,8 @@ Not so a door: it can only hang up, as does a proxy whose far end is not there y
 class Candidate:
     """One node to dial. `id` is its curve key, or the endpoint of a door.
 
-    Endpoints are raced: one more is tried each `race_interval_s` until a link is up.
+    Endpoints are raced: one more is tried each `race_interval_s` until a link is up. The nodes of
+    this host are certainly there, and slow only when it is busy: more attempts would not help it.
     """
 
     id: bytes
@@ -41,6 +42,11 @@ class Candidate:
     is_linked: bool = False
     is_self: bool = False
     was_met: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the registry of this host answers for it."""
+        return self.source is Source.REGISTRY
 
 
 class Candidates:
@@ -73,6 +79,8 @@ class Candidates:
             self._all[id_] = known
             self._agenda.set(DialDue(id_), now + self._first_delay_s(event))
             return
+        if known.is_local and event.source is not Source.REGISTRY:
+            return  # The registry knows better, and says so when anything changes.
         is_hint = event.source in HINTS
         if is_hint:
             # Members say what they like: it may add to what is known, never replace it.
@@ -108,9 +116,10 @@ class Candidates:
         self._by_link[link] = candidate
         expected = candidate.node if candidate.curve else None
         out.dials.append(Dial(link, endpoint, candidate.curve, expected))
-        self._agenda.set(HandshakeDue(link), now + limits.handshake_timeout_s)
+        timeout_s, interval_s = _patience_in_a_race_s(candidate)
+        self._agenda.set(HandshakeDue(link), now + timeout_s)
         if candidate.next_endpoint < len(candidate.endpoints):
-            self._agenda.set(DialDue(id_), now + limits.race_interval_s)
+            self._agenda.set(DialDue(id_), now + interval_s)
 
     def out_of_reach(self, now: float) -> list[tuple[str, float]]:
         """Return where nobody was reached of late, and for how many seconds."""
@@ -222,7 +231,7 @@ class Candidates:
         """Drop candidates of this host's registry whose process has ended."""
         alive = set(event.nodes)
         for candidate in list(self._all.values()):
-            if candidate.source is Source.REGISTRY and candidate.node not in alive:
+            if candidate.is_local and candidate.node not in alive:
                 self._forget(candidate)
 
     def _end_round(self, candidate: Candidate, now: float) -> None:
@@ -251,7 +260,10 @@ class Candidates:
         if event.source is Source.STATIC or event.curve is None:
             return 0.0
         is_first = self._curve < event.curve if event.is_older is None else event.is_older
-        return 0.0 if is_first else limits.dial_delay_s
+        if is_first:
+            return 0.0
+        is_local = event.source is Source.REGISTRY
+        return limits.local_dial_delay_s if is_local else limits.dial_delay_s
 
     def _drop_attempt(self, link: LinkId) -> None:
         candidate = self._by_link.pop(link)
@@ -291,7 +303,7 @@ class Candidates:
         """
         if len(self._by_link) >= limits.links_max:
             return True
-        if candidate.source is Source.REGISTRY:
+        if candidate.is_local:
             return False
         under_way = [c for c in self._by_link.values() if not c.is_linked]
         if len(under_way) >= limits.dials_max:
@@ -304,6 +316,13 @@ class Candidates:
 def _is_doubtful(candidate: Candidate) -> bool:
     """Whether there is reason to believe that nobody will answer."""
     return candidate.failures > 0 or (candidate.source in HINTS and not candidate.was_met)
+
+
+def _patience_in_a_race_s(candidate: Candidate) -> tuple[float, float]:
+    """Return how long one attempt may take, and after which time the next endpoint is tried."""
+    if candidate.is_local:
+        return limits.local_handshake_timeout_s, limits.local_race_interval_s
+    return limits.handshake_timeout_s, limits.race_interval_s
 
 
 def _patience_s(candidate: Candidate) -> float:

@@ -9,7 +9,6 @@ from mesh.core.events import Sighted, Source
 from mesh.core.link import Link
 from mesh.core.remembered import Remembered, door_of
 from mesh.core.roster import Roster
-from mesh.model import NodeId
 from mesh.packet import Greeting, Hint, Peers
 
 MayDial = Callable[[str], bool]
@@ -44,7 +43,7 @@ class Hints:
     def tell(self, link: Link, out: EffectsDraft) -> None:
         """Tell a peer about the others."""
         assert link.greeting is not None
-        known = hints(self._roster, besides=link.greeting.node)
+        known = hints(self._roster, link.greeting)
         if known:
             out.packets.append((link.id, Peers(known)))
 
@@ -62,12 +61,18 @@ class Hints:
         return tuple(e for e in across_hosts(endpoints) if self._may_dial(e))
 
 
-def hints(roster: Roster, *, besides: NodeId) -> tuple[Hint, ...]:
-    """Return what to tell the node `besides` about the others this node is linked to."""
+def hints(roster: Roster, told: Greeting) -> tuple[Hint, ...]:
+    """Return what to tell a node about the others this node is linked to.
+
+    Nodes of one host have its registry for each other.
+    """
+    is_near = told.host == roster.host
     found = [
         Hint(peer.greeting.curve, across_hosts(peer.greeting.endpoints), 0.0)
         for node, peer in roster.peers.items()
-        if peer.link is not None and node != besides
+        if peer.link is not None
+        and node != told.node
+        and not (is_near and peer.greeting.host == roster.host)
     ]
     return tuple(found[-limits.hints_per_packet_max :])
 

@@ -88,7 +88,7 @@ class Links:
         if is_wrong:
             return self._violation(link, "hello", now, out)
         self._links[link] = Link(link, LinkState.GREETED, now, now, greeting=greeting)
-        self._agenda.set(HandshakeDue(link), now + limits.handshake_timeout_s)
+        self._agenda.set(HandshakeDue(link), now + limits.announce_timeout_s)
         out.packets.append((link, Welcome(self._greeting)))
         out.packets.append((link, self.announcement(now)))
         return []
@@ -121,7 +121,7 @@ class Links:
         known.heard_at = now
         for given_up in self._candidates.succeed(link, greeting.node, out):
             del self._links[given_up]
-        self._agenda.set(HandshakeDue(link), now + limits.handshake_timeout_s)
+        self._agenda.set(HandshakeDue(link), now + limits.announce_timeout_s)
         self.problems.pop(known.target, None)
         out.packets.append((link, self.announcement(now)))
         return []

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mesh import limits
-from mesh.core.agenda import Agenda, DialDue, DialsDue, Matter
+from mesh.core.agenda import Agenda, DialDue, DialsDue, HandshakeDue, Matter
 from mesh.core.candidates import Candidate, Candidates
 from mesh.core.effects import Dial, EffectsDraft
 from mesh.core.events import LocalNodes, Loss, Sighted, Source
@@ -77,7 +77,7 @@ def test_a_sighting_of_ourselves_or_without_an_endpoint_is_ignored(bench):
     [
         (LARGER, Source.MDNS, 0.0),
         (SMALLER, Source.MDNS, limits.dial_delay_s),
-        (SMALLER, Source.REGISTRY, limits.dial_delay_s),
+        (SMALLER, Source.REGISTRY, limits.local_dial_delay_s),
         (None, Source.STATIC, 0.0),
         (SMALLER, Source.STATIC, 0.0),
         (LARGER, Source.EXCHANGE, 2 * limits.dial_delay_s),
@@ -90,7 +90,7 @@ def test_of_two_nodes_that_sight_each_other_one_dials_first(bench, curve, source
     assert bench.agenda.next_deadline() == pytest.approx(delay_s)
 
 
-@pytest.mark.parametrize(("is_older", "delay_s"), [(True, 0.0), (False, limits.dial_delay_s)])
+@pytest.mark.parametrize(("is_older", "delay_s"), [(True, 0.0), (False, limits.local_dial_delay_s)])
 @pytest.mark.parametrize("curve", [SMALLER, LARGER])
 def test_of_two_nodes_of_a_host_the_newcomer_dials_first(bench, curve, is_older, delay_s):
     """PROTOCOL.md DISC-2."""
@@ -113,6 +113,26 @@ def test_a_static_peer_is_dialled_at_its_door_without_an_expectation(bench):
     """PROTOCOL.md DISC-1."""
     bench.sight(None, "tcp://door:1", source=Source.STATIC, node=OTHER_NODE)
     assert bench.dial(b"tcp://door:1") == [Dial(LinkId(1), "tcp://door:1", None, None)]
+
+
+def test_a_node_of_this_host_is_given_more_time_before_more_is_tried(bench):
+    """PROTOCOL.md DISC-3, LINK-6: it is slow when the host is busy; more work would not help."""
+    bench.sight(LARGER, "ipc:///run/x", "tcp://x:1", source=Source.REGISTRY, is_older=True)
+    bench.due(0.0)
+    assert [d.endpoint for d in bench.dial()] == ["ipc:///run/x"]
+    assert bench.due(limits.handshake_timeout_s / 2 - 0.1) == []
+    assert bench.due(limits.local_race_interval_s) == [DialDue(LARGER)]
+    assert bench.due(limits.local_handshake_timeout_s) == [HandshakeDue(LinkId(1))]
+
+
+@pytest.mark.parametrize("source", [Source.MDNS, Source.EXCHANGE, Source.REMEMBERED])
+def test_nothing_but_the_registry_sights_a_node_of_this_host(bench, source):
+    """PROTOCOL.md DISC-3."""
+    bench.sight(LARGER, "ipc:///run/x", source=Source.REGISTRY, is_older=False)
+    bench.sight(LARGER, "tcp://x:1", source=source)
+    assert bench.known().endpoints == ("ipc:///run/x",)
+    assert bench.known().source is Source.REGISTRY
+    assert bench.agenda.next_deadline() == limits.local_dial_delay_s
 
 
 def test_endpoints_are_raced_and_the_losers_given_up(bench):
