@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from mesh.net.sockets import raise_file_limit
 from tests.processes.hosts import Mesh, Session, contents, free_port
+from tests.usage import usage_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits and signals of POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
@@ -74,22 +73,14 @@ async def test_a_thousand_dead_peers_cost_next_to_nothing(mesh: Mesh):
     await alice.call("sight_dead", count=750)
     most, begun, before_s = 0, time.monotonic(), 0.0
     while (passed_s := time.monotonic() - begun) < 40:
-        most = max(most, sum(1 for _ in Path(f"/proc/{alice.pid}/fd").iterdir()))
+        used = usage_of(alice.pid)
+        most = max(most, used.files)
         if not before_s and passed_s > 20:
-            before_s = cpu_s(alice.pid)
+            before_s = used.cpu_s
         await asyncio.sleep(0.25)
     assert most < 300
-    assert (cpu_s(alice.pid) - before_s) / 20 < 0.04
-    assert resident_mib(alice.pid) < 150
+    used = usage_of(alice.pid)
+    assert (used.cpu_s - before_s) / 20 < 0.04
+    assert used.resident_mib < 150
     await mesh.join("bob", "h1")
     assert await alice.sees(5, bob="live") < 5
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mib(pid: int) -> float:
-    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
