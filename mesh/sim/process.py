@@ -7,7 +7,6 @@ phase in which the process is killed, in the next tick that writes `doom_weight`
 
 from collections import deque
 from dataclasses import replace
-from typing import Final
 
 from mesh import limits
 from mesh.core.changes import Change
@@ -34,11 +33,9 @@ from mesh.sim.filing import Filing
 from mesh.sim.history import Sending, Violation
 from mesh.sim.network import Connection
 from mesh.sim.put_off import PutOff
+from mesh.sim.relapses import Relapses
 from mesh.sim.setting import Setting
 from mesh.sim.tick import Phase, Tick
-
-retry_s_max: Final = 5.0
-"""The longest pause before a mailbox is opened again whose commits keep failing."""
 
 
 class Process:
@@ -82,7 +79,7 @@ class Process:
         self._next_accepted = -1
         self._releasing: set[MailboxKey] = set()
         self._retaking: set[MailboxKey] = set()
-        self._failures: dict[MailboxKey, tuple[int, float]] = {}
+        self._relapses = Relapses()
         self._committing: Tick | None = None
         self._put_off = PutOff()
         self._is_due = False
@@ -254,17 +251,18 @@ class Process:
         if self._is_doomed(Phase.COMMITTING, tick):
             return
         for key, changes in tick.changes.items():
-            if key not in self.disks:
-                tick.failed.add(key)
-                continue
-            fault = self.disks[key].take_fault()
-            if fault is None or fault is DiskFault.UNCERTAIN:
-                self._apply(key, changes)
-            if fault is not None:
+            if key not in self.disks or not self._write(key, changes):
                 tick.failed.add(key)
         self._committing = None
         if not self._is_doomed(Phase.COMMITTED, tick):
             self._finish(tick)
+
+    def _write(self, key: MailboxKey, changes: list[Change]) -> bool:
+        """Commit to a disk; False if it says that this has failed."""
+        fault = self.disks[key].take_fault()
+        if fault is None or fault is DiskFault.UNCERTAIN:
+            self._apply(key, changes)
+        return fault is None
 
     def _apply(self, key: MailboxKey, changes: list[Change], *, is_dying: bool = False) -> None:
         disk = self.disks.get(key)
@@ -307,18 +305,14 @@ class Process:
         mailbox, disk = self.core.mailboxes.get(key), self.disks.get(key)
         if mailbox is None or disk is None:
             return
-        now = self._timeline.now
-        failures, failed_at = self._failures.get(key, (0, -retry_s_max))
-        failures = failures + 1 if now < failed_at + 2 * retry_s_max else 0
-        self._failures[key] = (failures, now)
-        if not failures:
+        pause_s = self._relapses.pause_s(key, self._timeline.now)
+        if not pause_s:
             taken = self._opened(disk, is_live=mailbox.is_live, is_new_claim=False)
             self._events.extendleft((taken, MailboxReleased(key)))
             return
         self._events.appendleft(MailboxReleased(key))
         self._retaking.add(key)
-        delay_s = min(retry_s_max, 0.1 * 2.0**failures)
-        self._timeline.after(delay_s, lambda: self._retake(disk, is_live=mailbox.is_live))
+        self._timeline.after(pause_s, lambda: self._retake(disk, is_live=mailbox.is_live))
 
     def _retake(self, disk: Disk, *, is_live: bool) -> None:
         if self.is_alive:
@@ -336,12 +330,8 @@ class Process:
             self._releasing.discard(key)
 
     def _write_put_off(self, key: MailboxKey) -> None:
-        changes, fault = self._put_off.take(key), None
-        if changes:
-            fault = self.disks[key].take_fault()
-        if fault is None or fault is DiskFault.UNCERTAIN:
-            self._apply(key, changes)
-        if fault is not None:
+        changes = self._put_off.take(key)
+        if changes and not self._write(key, changes):
             self._put_off.forget_acks(key)
 
     # Small parts.
