@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from mesh.core.bounds import BOUNDS, Bounds
 from mesh.core.changes import BindOutbox, Change, PutOutbox
 from mesh.core.effects import Answer, Arrival, Effects, Notice, Receipt, Transmission
 from mesh.core.events import (
@@ -92,14 +93,19 @@ class World:
         self.flying: deque[tuple[str, LinkId, Packet]] = deque()
         self.filter: Callable[[str, Packet], bool] = lambda _to, _packet: True
         self.unreachable: set[str] = set()
+        self.file_tasks: Callable[[Party, Effects], None] = lambda _party, _effects: None
         self._ends: dict[End, End] = {}
         self._tokens = 0
 
-    def add(self, name: str, *, host: bytes = HOST) -> Party:
+    def add(
+        self, name: str, *, host: bytes = HOST, is_strict: bool = False, bounds: Bounds = BOUNDS
+    ) -> Party:
         """Start a node; its endpoint is its name."""
         id_ = NodeId(name.encode().ljust(16, b"-"))
         own = greeting(id_, host=host, endpoints=(f"tcp://{name}",))
-        node = Node(own, is_open=False, random=half, now=self.now)
+        node = Node(
+            own, is_open=False, is_strict=is_strict, random=half, now=self.now, bounds=bounds
+        )
         self.parties[name] = Party(name, node, own)
         return self.parties[name]
 
@@ -139,7 +145,8 @@ class World:
             *((link, packet) for link, _, packet in effects.acks),
         ]
         for link, packet in outgoing:
-            self._post(party, link, packet)
+            self.post(party, link, packet)
+        self.file_tasks(party, effects)
         return effects
 
     def run(self, seconds: float = 0.0) -> None:
@@ -159,10 +166,14 @@ class World:
         """Deliver packets in the order they were sent."""
         while self.flying and most:
             most -= 1
-            name, link, packet = self.flying.popleft()
-            if self.filter(name, packet):
-                self.step(self.parties[name], PacketReceived(link, packet))
+            self.deliver_next()
         assert most, "the nodes do not stop talking"
+
+    def deliver_next(self) -> None:
+        """Deliver the packet that was sent first."""
+        name, link, packet = self.flying.popleft()
+        if self.filter(name, packet):
+            self.step(self.parties[name], PacketReceived(link, packet))
 
     def drop(self, kind: type[Packet], times: int) -> None:
         """Lose the first packets of a kind from now on."""
@@ -210,9 +221,10 @@ class World:
         other.next_inbound -= 1
         self._ends[party.name, link] = far
         self._ends[far] = (party.name, link)
-        self._post(party, link, Hello(replace(party.greeting, expected=expected)))
+        self.post(party, link, Hello(replace(party.greeting, expected=expected)))
 
-    def _post(self, party: Party, link: LinkId, packet: Packet) -> None:
+    def post(self, party: Party, link: LinkId, packet: Packet) -> None:
+        """Put a packet on its way."""
         if link == SELF_LINK:
             self.flying.append((party.name, link, packet))
             return

@@ -1,16 +1,22 @@
 """Stories about the protocol: a few words a line, and under each what happened because of it.
 
-    node a alice            a node that holds a mailbox of that name; `node b` holds none
-    hold b alice away       another mailbox for a node, tended if `away`
+    node a alice            a node that holds a mailbox of that name; `node b` holds none; it may be
+                            `strict=yes`, or keep no more than `room=2` letters unread
+    hold b alice away       another mailbox for a node, tended if `away`; a new `life=2` if its
+                            database was lost
     release a alice         the node gives a mailbox up
     meet a b                a dials b; all packets are delivered
     send a alice bob hi     alice, on a, sends `hi` to bob; `ttl=3`, `hops=17` may follow
+                            (`bob#two` means the fingerprint of the key `two`)
+    share a alice bob 3     alice shares a file of three pieces with bob
+    disk full               there is no room for files any more; `disk roomy`: there is again;
+                            `disk near`: what authors have of them can be read by everybody
     broadcast a alice hi    to everybody
     show b bob              all that bob has received is shown to him
     rename a alice anna     alice calls herself anna
     trust a alice bob two   alice trusts the key `two` (`node b bob key=two`) under the name bob
     block b, unblock b      nobody can dial b, or can again
-    drop mail 1             the next packet of that kind is lost
+    drop mail 1             the next packet of that kind is lost, or the third (`after=2`)
     cut a b                 the links between the two end
     leave a                 a says goodbye
     sleep a                 a was asleep
@@ -23,6 +29,8 @@ and what keeps links alive are left out unless the story says `verbose`.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from mesh import limits
+from mesh.core.bounds import BOUNDS
 from mesh.core.effects import Accepted, Denied
 from mesh.core.events import (
     Broadcast,
@@ -37,23 +45,28 @@ from mesh.core.events import (
     Trust,
 )
 from mesh.core.snapshot import ShownLetter
-from mesh.model import Address, Kind, MailboxKey, fingerprint
+from mesh.model import Address, FileRef, Incarnation, Kind, MailboxKey, fingerprint
 from mesh.packet import (
     Ack,
     Announce,
+    Chunk,
+    Decline,
     Gap,
+    Have,
     Hello,
-    Leave,
     Mail,
     Noted,
+    Offer,
     Packet,
     Peers,
     Ping,
     Pong,
+    Want,
     Welcome,
 )
+from tests.core.disks import Disks
 from tests.core.pair import Party, World
-from tests.core.samples import draft, snapshot
+from tests.core.samples import LIFE, draft, snapshot
 
 _QUIET = (Hello, Welcome, Peers, Ping, Pong)
 _KINDS: dict[str, type[Packet]] = {
@@ -64,6 +77,8 @@ _KINDS: dict[str, type[Packet]] = {
     "announce": Announce,
     "pong": Pong,
     "welcome": Welcome,
+    "chunk": Chunk,
+    "have": Have,
 }
 
 
@@ -80,9 +95,10 @@ class Story:
     def __init__(self) -> None:
         self._world = World()
         self._world.filter = self._deliver
+        self._disks = Disks(self._world)
         self._said: dict[str, _Said] = {}
         self._texts: dict[bytes, str] = {}
-        self._dropping: dict[type[Packet], int] = {}
+        self._fates: dict[type[Packet], list[bool]] = {}
         self._trace: list[str] = []
         self._numbers = 0
         self._is_verbose = False
@@ -106,14 +122,22 @@ class Story:
         self._is_verbose = True
 
     def _do_node(self, name: str, mailbox: str = "", **options: str) -> None:
-        party = self._world.add(name, host=options.get("host", name).encode().ljust(16, b"-"))
+        room = int(options.get("room", BOUNDS.inbox_letters))
+        party = self._world.add(
+            name,
+            host=options.get("host", name).encode().ljust(16, b"-"),
+            is_strict=options.get("strict") == "yes",
+            bounds=replace(BOUNDS, inbox_letters=room),
+        )
         self._said[name] = _Said()
         if mailbox:
             self._hold(party, mailbox, options.get("key", mailbox), is_live=True)
 
     def _do_hold(self, name: str, mailbox: str, state: str = "live", **options: str) -> None:
         party, key = self._world.parties[name], options.get("key", mailbox)
-        self._hold(party, mailbox, key, is_live=state == "live", claim=int(options.get("claim", 1)))
+        life = Incarnation(options["life"].encode().ljust(8, b"-")) if "life" in options else LIFE
+        claim = int(options.get("claim", 1))
+        self._hold(party, mailbox, key, is_live=state == "live", claim=claim, incarnation=life)
 
     def _do_release(self, name: str, mailbox: str) -> None:
         self._world.step(self._world.parties[name], MailboxReleased(_key(mailbox)))
@@ -127,12 +151,23 @@ class Story:
         self._world.send(
             self._world.parties[name],
             _key(author),
-            to,
+            _address(to),
             self._numbers,
             body=text.encode(),
             ttl_s=float(options.get("ttl", 3600)),
             chain=hops,
         )
+
+    def _do_share(self, name: str, author: str, to: str, pieces: str) -> None:
+        self._numbers += 1
+        digest = bytes([self._numbers]) * 32
+        file = FileRef(digest, int(pieces) * limits.chunk_bytes_max, "file")
+        party = self._world.parties[name]
+        self._world.send(party, _key(author), to, self._numbers, body=b"file", file=file)
+
+    def _do_disk(self, state: str) -> None:
+        self._disks.facts = {"free_bytes": 0} if state == "full" else {}
+        self._disks.near_to = limits.streamed_file_bytes_max if state == "near" else None
 
     def _do_broadcast(self, name: str, author: str, text: str) -> None:
         made = self._draft(text, Kind.BROADCAST)
@@ -158,8 +193,8 @@ class Story:
         address = Address(whom, fingerprint(_key(key))[:8])
         self._world.step(self._world.parties[name], Trust(Token(0), _key(owner), address))
 
-    def _do_drop(self, kind: str, count: str) -> None:
-        self._dropping[_KINDS[kind]] = int(count)
+    def _do_drop(self, kind: str, count: str, after: str = "0") -> None:
+        self._fates[_KINDS[kind]] = [True] * int(after) + [False] * int(count)
 
     def _do_cut(self, one: str, other: str) -> None:
         party = self._world.parties[one]
@@ -186,11 +221,11 @@ class Story:
     # What is seen.
 
     def _deliver(self, to: str, packet: Packet) -> bool:
-        left = self._dropping.get(type(packet), 0)
-        self._dropping[type(packet)] = max(0, left - 1)
+        fates = self._fates.get(type(packet))
+        comes = fates.pop(0) if fates else True
         if self._is_verbose or not isinstance(packet, _QUIET):
-            self._trace.append(f"> {to} {_told(packet)}{' (lost)' if left else ''}")
-        return not left
+            self._trace.append(f"> {to} {_told(packet)}{'' if comes else ' (lost)'}")
+        return comes
 
     def _news(self) -> Iterator[str]:
         for name, party in self._world.parties.items():
@@ -216,12 +251,17 @@ class Story:
         self._numbers += 1
         return replace(draft(self._numbers, body=text.encode()), kind=kind)
 
-    def _hold(self, party: Party, name: str, key: str, *, is_live: bool, claim: int = 1) -> None:
-        self._world.hold(party, snapshot(_key(key), name, claim=claim), is_live=is_live)
+    def _hold(self, party: Party, name: str, key: str, *, is_live: bool, **facts: object) -> None:
+        self._world.hold(party, snapshot(_key(key), name, **facts), is_live=is_live)
 
 
 def _key(name: str) -> MailboxKey:
     return MailboxKey(name.encode().ljust(32, b"-"))
+
+
+def _address(to: str) -> str:
+    name, _, key = to.partition("#")
+    return f"{name}#{fingerprint(_key(key))[:8]}" if key else name
 
 
 def _state(to: str, state: str, why: str) -> str:
@@ -247,10 +287,23 @@ def _told(packet: Packet) -> str:
         case Announce():
             cards = [c.name + ("" if c.is_live else " (away)") for c in packet.cards]
             return f"announce {', '.join(cards) or 'nothing'}"
-        case Leave():
-            return "leave"
         case _:
-            return type(packet).__name__.lower()
+            return _told_of_file(packet)
+
+
+def _told_of_file(packet: Packet) -> str:
+    word = type(packet).__name__.lower()
+    match packet:
+        case Offer():
+            return f"{word} of {packet.file.bytes // limits.chunk_bytes_max}"
+        case Want(length=0):
+            return f"has copied {packet.offset // limits.chunk_bytes_max}"
+        case Want() | Chunk():
+            return f"{word} {packet.offset // limits.chunk_bytes_max}"
+        case Decline():
+            return f"{word} ({packet.why.value})"
+        case _:
+            return word
 
 
 def play(text: str) -> str:
