@@ -203,12 +203,16 @@ spool_grace_s: Final = 3600.0
 files_bytes_per_author_max: Final = 4 * 1024 * MIB
 files_remembered_max: Final = 4096
 files_free_bytes_min: Final = 256 * MIB
+files_free_bytes_stop: Final = 64 * MIB
+files_free_bytes_scarce: Final = 16 * MIB
+hash_bytes: Final = 128 * KIB
 
 assert content_bytes_max + data_bytes_max < body_bytes_max < frame_bytes_max
 assert file_bytes_max + 4 * KIB < body_bytes_max
 assert chunk_bytes_max <= fetch_window_bytes <= fetch_backlog_bytes_max <= partial_sync_bytes
 assert chunk_bytes_max <= batch_bytes_max
 assert offers_open_max <= fetches_per_author_max <= partials_per_author_max
+assert partial_sync_bytes < files_free_bytes_scarce < files_free_bytes_stop < files_free_bytes_min
 assert streamed_file_bytes_max <= files_bytes_per_author_max
 assert ttl_s_max <= history_s_default
 assert ping_interval_s < suspect_after_s < away_after_s < 60

@@ -169,6 +169,11 @@ class Node:
         held = self._post.mailboxes.get(mailbox)
         return held is None or held.outbox.needs_file(digest)
 
+    def letters_with_file(self, mailbox: MailboxKey, digest: bytes) -> int:
+        """Return how many letters of this mailbox are owed that carry this file."""
+        held = self._post.mailboxes.get(mailbox)
+        return held.outbox.letters_with_file(digest) if held is not None else 0
+
     def next_deadline(self) -> float | None:
         """Return when `Timeout` is due, or None."""
         return self._agenda.next_deadline()

@@ -165,7 +165,11 @@ class Outbox:
 
     def needs_file(self, digest: bytes) -> bool:
         """Whether a letter is owed that carries this file."""
-        return self._digests[digest] > 0
+        return self.letters_with_file(digest) > 0
+
+    def letters_with_file(self, digest: bytes) -> int:
+        """Return how many letters are owed that carry this file."""
+        return self._digests[digest]
 
     def has_room(self, *, letters: int, body_bytes: int) -> bool:
         """Whether so much more may be accepted."""

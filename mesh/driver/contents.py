@@ -14,7 +14,7 @@ from mesh.driver.results import Message
 from mesh.errors import PeerError, StoreError, UsageError
 from mesh.model import FileRef, Kind, Letter, MailboxKey, MessageId, fingerprint
 from mesh.sharing.files import digest_of, save_quarantined
-from mesh.sharing.partials import find_received
+from mesh.sharing.received import find_received
 from mesh.store.interface import InboxMessage
 from mesh.wire.bodies import check_content, decode_body, dump_json, encode_body, load_json
 from mesh.wire.letters import body_digest

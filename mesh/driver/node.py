@@ -149,6 +149,10 @@ class MeshNode:
         """Whether a letter of this mailbox is owed that carries this file."""
         return self.core.needs_file(key, digest)
 
+    def letters_with_file(self, key: MailboxKey, digest: bytes) -> int:
+        """Return how many letters of this mailbox are owed that carry this file."""
+        return self.core.letters_with_file(key, digest)
+
     def files_of(self, key: MailboxKey) -> Path:
         """Return where a mailbox keeps what it received."""
         return self.holding.files_of(key)

@@ -27,7 +27,7 @@ class Outbound:
         ciphers: Ciphers,
         stores: Stores,
         greeting: Greeting,
-        place_of: Callable[[MailboxKey], bytes] = lambda _: b"",
+        place_of: Callable[[MailboxKey, bytes], bytes] = lambda *_: b"",
     ) -> None:
         self._transport = transport
         self._ciphers = ciphers
@@ -107,7 +107,7 @@ class Outbound:
         """Let an offer say where its file lies."""
         link, packet = outgoing
         if isinstance(packet, Offer):
-            return (link, replace(packet, place=self._place_of(packet.author)))
+            return (link, replace(packet, place=self._place_of(packet.author, packet.file.digest)))
         return outgoing
 
     def _send_packets(self, link: LinkId, packets: list[Packet]) -> None:

@@ -33,7 +33,7 @@ from mesh.errors import StoreError
 from mesh.model import LinkId, MailboxKey
 from mesh.packet import Packet
 from mesh.sharing import near
-from mesh.sharing.spool import SpooledFile, free_bytes, spool_name, spool_shared_file
+from mesh.sharing.spool import SpooledFile, free_bytes, inode_of, spool_name, spool_shared_file
 from mesh.sharing.threads import file_threads
 
 Progress = Callable[[int, int], None]
@@ -47,6 +47,7 @@ class Surroundings(Protocol):
     def send(self, link: LinkId, packet: Packet) -> None: ...
     def files_of(self, key: MailboxKey) -> Path: ...
     def needs_file(self, key: MailboxKey, digest: bytes) -> bool: ...
+    def letters_with_file(self, key: MailboxKey, digest: bytes) -> int: ...
 
 
 class Transfers:
@@ -72,6 +73,7 @@ class Transfers:
         )
         self._pins_lock = threading.Lock()
         self._pins: Counter[tuple[MailboxKey, bytes]] = Counter()
+        self._common: set[tuple[MailboxKey, bytes]] = set()
         self._watchers: dict[tuple[MailboxKey, bytes], list[Progress]] = {}
 
     async def __aenter__(self) -> Self:
@@ -111,6 +113,8 @@ class Transfers:
     ) -> SpooledFile:
         def pin(digest: bytes) -> None:
             with self._pins_lock:
+                if self._is_needed(key, digest):
+                    self._common.add((key, digest))
                 self._pins[(key, digest)] += 1
             pinned.append(digest)
 
@@ -132,6 +136,7 @@ class Transfers:
             self._pins[(key, digest)] -= 1
             if self._pins[(key, digest)] <= 0:
                 del self._pins[(key, digest)]
+                self._common.discard((key, digest))
         self.take([DropSpool(key, digest)])
 
     def watch(self, key: MailboxKey, digest: bytes, progress: Progress) -> None:
@@ -140,13 +145,19 @@ class Transfers:
 
     # What the node uses.
 
-    def place_of(self, key: MailboxKey) -> bytes:
-        """Return where a mailbox's outgoing files lie, legible on this machine only."""
+    def place_of(self, key: MailboxKey, digest: bytes) -> bytes:
+        """Return where an outgoing file lies, legible on this machine only.
+
+        If nobody else needs it, its recipient may have the very file. (While a message that is
+        accepted has its pin still, only those are counted that were pinned after it.)
+        """
         try:
             directory = self._node.files_of(key).parent / spool_name
         except StoreError:  # The mailbox has just been released.
             return b""
-        return near.place_of(directory, key=self._machine)
+        is_common = (key, digest) in self._common or self._node.letters_with_file(key, digest) > 1
+        given = 0 if is_common else inode_of(directory, digest)
+        return near.place_of(directory, key=self._machine, given=given)
 
     def take(self, tasks: Iterable[FileTask]) -> None:
         """Add tasks; they are carried out in order."""

@@ -2,20 +2,17 @@
 
     files/.partial-<digest>-<author>         the beginning of a file, 0600
     files/.partial-<digest>-<author>.json    how much of it the disk certainly has
-    files/.received.json                     which author sent which file here, and when it was put
 
 The journal is written after the pieces it speaks of are synced, so whatever it says is true after
 any crash; its own loss costs no more than the pieces of one interval. Syncing goes on beside the
-writing of further pieces. A whole file is verified, noted in the index, and then renamed to its
-name in quarantine: after a crash in between it is found either as a complete partial file or in
-place.
+writing of further pieces. A whole file is verified and then put into place (`received`).
 """
 
 import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,32 +21,14 @@ from typing import Final
 from mesh import limits
 from mesh.errors import StoreError
 from mesh.sharing.copying import SyncBehind, copy_hashed, sync_data, write_all
-from mesh.sharing.files import O_BINARY, O_NOFOLLOW, quarantine_names, sync_directory
+from mesh.sharing.files import O_BINARY, O_NOFOLLOW
+from mesh.sharing.received import Coming, chunks, is_there, put_into_place, read_index, read_small
 from mesh.sharing.spool import storage_error
 from mesh.wire.digests import FileHash
 
 _PREFIX: Final = ".partial-"
-_INDEX: Final = ".received.json"
-_INDEX_BYTES_MAX: Final = 4 * limits.MIB
 _JOURNAL_BYTES_MAX: Final = 4 * limits.KIB
 _UPDATE: Final = os.O_RDWR | os.O_CREAT | O_BINARY | O_NOFOLLOW
-_READ: Final = os.O_RDONLY | O_BINARY | O_NOFOLLOW
-_HASH_BYTES: Final = limits.MIB
-
-
-@dataclass(frozen=True, slots=True)
-class Coming:
-    """A file that is expected: hexadecimal author key and digest, size, name as given."""
-
-    author: str
-    digest: str
-    bytes: int
-    name: str
-
-    @property
-    def label(self) -> str:
-        """What its files on disk are called by."""
-        return f"{_PREFIX}{self.digest[:12]}-{self.author[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +48,6 @@ class _Journal:
     kept: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Received:
-    kept_as: str
-    author: str
-    digest: str
-    bytes: int
-    mtime_ns: int
-
-
 class Partial:
     """One partial file, open for writing. Its beginning is hashed again when it is resumed."""
 
@@ -90,13 +60,13 @@ class Partial:
     ) -> None:
         self.coming = coming
         self._directory = directory
-        self._path = directory / coming.label
+        self._path = directory / _label(coming)
         self._kept = kept_bytes(directory, coming)
         self._descriptor = os.open(self._path, _UPDATE, 0o600)
         try:
             os.ftruncate(self._descriptor, self._kept)
             self._hash = FileHash()
-            for chunk in _chunks(self._descriptor):
+            for chunk in chunks(self._descriptor):
                 self._hash.update(chunk)
                 if has_stopped():
                     raise StoreError(f"{coming.name} is not received: its recipient is ending.")
@@ -150,24 +120,9 @@ class Partial:
         self._note()
         mtime_ns = os.fstat(self._descriptor).st_mtime_ns
         self._shut()
-        coming = self.coming
-        for kept_as in quarantine_names(coming.name, coming.digest):
-            path = self._directory / kept_as
-            is_same = _is_same(path, coming)
-            if not is_same and _exists(path):
-                continue
-            stamp = path.stat().st_mtime_ns if is_same else mtime_ns
-            _remember(
-                self._directory,
-                _Received(kept_as, coming.author, coming.digest, coming.bytes, stamp),
-            )
-            if not is_same:
-                self._path.rename(path)
-            _remove(self._path)
-            sync_directory(self._directory)
-            return True
+        put_into_place(self._directory, self._path, self.coming, mtime_ns=mtime_ns)
         _remove(self._path)
-        raise StoreError(f"{self._directory} holds too many changed copies of {coming.name}.")
+        return True
 
     def discard(self) -> None:
         """Close and remove it."""
@@ -178,6 +133,17 @@ class Partial:
         """Keep it for another try."""
         try:
             self.sync()
+        finally:
+            self._shut()
+
+    def cut(self) -> None:
+        """Keep for another try only what the disk certainly has; no room is asked for."""
+        with contextlib.suppress(OSError):
+            self._behind.settle()
+            self._kept = self._behind.durable
+        try:
+            os.ftruncate(self._descriptor, self._kept)
+            self._note()
         finally:
             self._shut()
 
@@ -205,9 +171,14 @@ class Partial:
             os.close(descriptor)
 
 
+def _label(coming: Coming) -> str:
+    """Return what the files of a partial file are called by."""
+    return f"{_PREFIX}{coming.label}"
+
+
 def kept_bytes(directory: Path, coming: Coming) -> int:
     """Return how much of a file the disk certainly has."""
-    path = directory / coming.label
+    path = directory / _label(coming)
     journal = _read_journal(_journal_path(path))
     if journal is None or (journal.digest, journal.author) != (coming.digest, coming.author):
         return 0
@@ -219,28 +190,20 @@ def kept_bytes(directory: Path, coming: Coming) -> int:
 
 def discard_partial(directory: Path, coming: Coming) -> None:
     """Remove what there is of a file."""
-    _remove(directory / coming.label)
-
-
-def find_received(directory: Path, *, author: str, digest: str) -> Path | None:
-    """Return where a file of this author lies, if it is still as it was put there."""
-    for entry in reversed(_read_index(directory)):
-        if (entry.author, entry.digest) == (author, digest) and _is_there(directory, entry):
-            return (directory / entry.kept_as).absolute()
-    return None
+    _remove(directory / _label(coming))
 
 
 def usage(directory: Path, coming: Coming) -> Usage:
     """Count what there is besides `coming`."""
     author_bytes = sum(
         entry.bytes
-        for entry in _read_index(directory)
-        if entry.author == coming.author and _is_there(directory, entry)
+        for entry in read_index(directory)
+        if entry.author == coming.author and is_there(directory, entry)
     )
     partials = promised = 0
     for path in directory.glob(f"{_PREFIX}*.json"):
         journal = _read_journal(path)
-        if journal is None or path.name == f"{coming.label}.json":
+        if journal is None or path.name == f"{_label(coming)}.json":
             continue
         promised += max(0, journal.bytes - journal.kept)
         if journal.author == coming.author:
@@ -269,87 +232,11 @@ def _remove(path: Path) -> None:
     _journal_path(path).unlink(missing_ok=True)
 
 
-def _read_small(path: Path, bytes_max: int) -> object:
-    """Return the JSON value of a small file; None if it is missing or damaged."""
-    try:
-        descriptor = os.open(path, _READ)
-        with os.fdopen(descriptor, "rb") as file:
-            value: object = json.loads(file.read(bytes_max))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return value
-
-
 def _read_journal(path: Path) -> _Journal | None:
-    match _read_small(path, _JOURNAL_BYTES_MAX):
+    match read_small(path, _JOURNAL_BYTES_MAX):
         case {"author": str(author), "digest": str(digest), "bytes": int(size), "kept": int(kept)}:
             return _Journal(author, digest, size, kept)
     return None
-
-
-def _read_index(directory: Path) -> list[_Received]:
-    value = _read_small(directory / _INDEX, _INDEX_BYTES_MAX)
-    found: list[_Received] = []
-    for entry in value if isinstance(value, list) else []:
-        match entry:
-            case [str(kept_as), str(author), str(digest), int(size), int(stamp)]:
-                found.append(_Received(kept_as, author, digest, size, stamp))
-    return found
-
-
-def _remember(directory: Path, entry: _Received) -> None:
-    kept = [e for e in _read_index(directory) if e.kept_as != entry.kept_as or e != entry]
-    recent = [*kept, entry][-limits.files_remembered_max :]
-    rows = [[e.kept_as, e.author, e.digest, e.bytes, e.mtime_ns] for e in recent]
-    draft = directory / f"{_INDEX}.draft"
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, _UPDATE, 0o600)
-    try:
-        write_all(descriptor, json.dumps(rows).encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.replace(directory / _INDEX)
-
-
-def _is_there(directory: Path, entry: _Received) -> bool:
-    if "/" in entry.kept_as or os.sep in entry.kept_as:
-        return False
-    try:
-        status = (directory / entry.kept_as).lstat()
-    except OSError:
-        return False
-    return (status.st_size, status.st_mtime_ns) == (entry.bytes, entry.mtime_ns)
-
-
-def _is_same(path: Path, coming: Coming) -> bool:
-    try:
-        descriptor = os.open(path, _READ)
-    except OSError:
-        return False
-    try:
-        if os.fstat(descriptor).st_size != coming.bytes:
-            return False
-        found = FileHash()
-        for chunk in _chunks(descriptor):
-            found.update(chunk)
-        return found.digest().hex() == coming.digest
-    finally:
-        os.close(descriptor)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _chunks(descriptor: int) -> Iterator[bytes]:
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    while chunk := os.read(descriptor, _HASH_BYTES):
-        yield chunk
 
 
 def open_partial(

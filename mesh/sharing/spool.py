@@ -97,6 +97,14 @@ def spool_shared_file(
     return SpooledFile(name=shown or "file", size=copied, digest=digest)
 
 
+def inode_of(directory: Path, digest: bytes) -> int:
+    """Return the number of a spooled file; 0 if it is not there."""
+    try:
+        return (directory / digest.hex()).lstat().st_ino
+    except OSError:
+        return 0
+
+
 def check_size(path: str | Path, size: int, bytes_max: int) -> None:
     """Check the size of a file to be shared.
 

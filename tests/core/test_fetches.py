@@ -305,6 +305,8 @@ def test_expired_letter_lets_its_file_go(world):
     alice = world.parties["alice"]
     world.send(alice, ALICE, "nobody", 1, file=FILE, ttl_s=5.0)
     assert alice.node.needs_file(ALICE, DIGEST)
+    assert alice.node.letters_with_file(ALICE, DIGEST) == 1
+    assert alice.node.letters_with_file(BOB, DIGEST) == 0
 
     world.now += 6
     world.step(alice, Timeout())

@@ -12,6 +12,7 @@ import pytest
 import mesh
 from mesh import limits
 from mesh.sharing import near
+from mesh.sharing.spool import free_bytes
 from tests.driver.test_transfer_kills import grows, hear, is_whole, journalled, worker
 from tests.driver.test_transfers import WAIT_S, make_file, pair
 from tests.processes.hosts import free_port
@@ -49,7 +50,7 @@ def two_hosts(place: Path, other: Path) -> tuple[mesh.Config, mesh.Config]:
 async def test_disk_that_fills_up_half_way_is_told_and_the_file_arrives_once_there_is_room(
     tmp_path, small_disk, monkeypatch, way
 ):
-    """PROTOCOL.md FILE-9: what waits for room is the file, never the mail."""
+    """PROTOCOL.md FILE-9: what waits for room is the file, never the mail; what came is kept."""
     monkeypatch.setattr(limits, "offer_pause_s", 0.2)
     monkeypatch.setattr(limits, "transfers_interval_s", 0.1)
     if way == "link":
@@ -62,17 +63,43 @@ async def test_disk_that_fills_up_half_way_is_told_and_the_file_arrives_once_the
         mesh.join("bob", there) as bob,
     ):
         # The disk looked large enough when it was asked; then somebody else filled it.
-        bob._node.transfers._desk._free = lambda _: limits.files_free_bytes_min + 2 * SIZE
+        bob._node.transfers._desk._incoming._free = lambda _: limits.files_free_bytes_min + 2 * SIZE
         shared = await alice.share_file("bob", path)
         while (await alice.receipt(shared.id))[0].why != "recipient_full":
             await asyncio.sleep(0.01)
         letter = await alice.send("bob", "there is room for this")
         assert await letter.wait("delivered", WAIT_S)
+        reached = journalled(small_disk)
+        assert reached >= limits.partial_sync_bytes
         subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
+        while not is_whole(small_disk):
+            assert journalled(small_disk) >= reached or is_whole(small_disk), "it began anew"
+            await asyncio.sleep(0.002)
         assert await shared.wait("delivered", WAIT_S)
         messages = await bob.check()
     assert [message.kind for message in messages] == ["direct", "file"]
     assert filecmp.cmp(path, messages[1].path, shallow=False)
+
+
+async def test_partial_file_makes_room_where_mail_has_none_left(tmp_path, small_disk, monkeypatch):
+    """PROTOCOL.md FILE-9."""
+    monkeypatch.setattr(near, "own_machine_key", lambda: None)
+    path = make_file(tmp_path / "shared", SIZE)
+    here, there = two_hosts(tmp_path, small_disk)
+    async with (
+        asyncio.timeout(WAIT_S),
+        mesh.join("alice", here) as alice,
+        mesh.join("bob", there) as bob,
+    ):
+        incoming = bob._node.transfers._desk._incoming
+        spool_free, asked = limits.files_free_bytes_min + 2 * SIZE, iter((True,))
+        incoming._free = lambda place: spool_free if next(asked, False) else free_bytes(place)
+        monkeypatch.setattr(limits, "files_free_bytes_stop", limits.MIB)
+        monkeypatch.setattr(limits, "files_free_bytes_scarce", 2 * SIZE)
+        shared = await alice.share_file("bob", path)
+        while (await alice.receipt(shared.id))[0].why != "recipient_full":
+            await asyncio.sleep(0.01)
+        assert list((small_disk / "host" / "mail" / "bob" / "files").glob(".partial-*")) == []
 
 
 async def test_sender_that_stops_half_way_and_goes_on_is_not_begun_anew(tmp_path):

@@ -116,6 +116,40 @@ async def test_same_file_twice_travels_once_and_both_messages_name_it(tmp_path):
     assert len({m.path for m in messages}) == 1
 
 
+async def test_file_on_the_same_disk_is_handed_over_and_never_written_again(tmp_path):
+    """PROTOCOL.md FILE-10: its author's copy becomes the recipient's own."""
+    path = make_file(tmp_path / "shared", 2 * limits.MIB)
+    outgoing = tmp_path / "host" / "mail" / "alice" / "outgoing"
+    async with asyncio.timeout(WAIT_S), mesh.join("alice", config_of(tmp_path, "host")) as alice:
+        shared = await alice.share_file("bob", path)
+        (number,) = [copy.stat().st_ino for copy in outgoing.iterdir()]
+        async with mesh.join("bob", config_of(tmp_path, "host")) as bob:
+            assert await shared.wait("delivered", WAIT_S)
+            kept = Path((await received(bob)).path)
+    assert kept.read_bytes() == path.read_bytes()
+    assert (kept.stat().st_ino == number) == (near.own_machine_key() is not None)
+    assert kept.stat().st_nlink == 1
+    assert list(outgoing.iterdir()) == []
+
+
+async def test_recipients_of_one_file_never_share_it(tmp_path):
+    """PROTOCOL.md FILE-10: what one of them does to it must not reach the others."""
+    path = make_file(tmp_path / "shared", 2 * limits.MIB)
+    content = path.read_bytes()
+    async with asyncio.timeout(WAIT_S), mesh.join("alice", config_of(tmp_path, "host")) as alice:
+        waiting = [await alice.share_file(name, path) for name in ("bob", "carol")]
+        async with mesh.join("bob", config_of(tmp_path, "host")) as bob:
+            assert await waiting[0].wait("delivered", WAIT_S)
+            kept = Path((await received(bob)).path)
+            with kept.open("r+b") as file:
+                file.write(b"bob has changed this")
+        async with mesh.join("carol", config_of(tmp_path, "host")) as carol:
+            assert await waiting[1].wait("delivered", WAIT_S)
+            other = Path((await received(carol)).path)
+    assert kept.read_bytes() != content
+    assert other.read_bytes() == content
+
+
 async def test_file_for_an_agent_of_the_same_node_arrives(tmp_path):
     path = make_file(tmp_path / "shared", 2 * limits.MIB)
     config = config_of(tmp_path, "host")
@@ -162,10 +196,11 @@ async def test_full_disk_refuses_visibly_and_takes_the_file_when_there_is_room(
 ):
     monkeypatch.setattr(limits, "offer_pause_s", 0.2)
     monkeypatch.setattr(limits, "transfers_interval_s", 0.1)
+    monkeypatch.setattr(near, "own_machine_key", lambda: None)
     path = make_file(tmp_path / "shared", 2 * limits.MIB)
     async with pair(tmp_path) as (alice, bob):
         disk = {"free": limits.files_free_bytes_min + limits.MIB}
-        bob._node.transfers._desk._free = lambda _: disk["free"]
+        bob._node.transfers._desk._incoming._free = lambda _: disk["free"]
         shared = await alice.share_file("bob", path)
         while (await alice.receipt(shared.id))[0].why != "recipient_full":
             await asyncio.sleep(0.01)

@@ -3,8 +3,9 @@
     python -m tests.driver.transfer_worker send PLACE WAY PATH     (PATH `-`: only go on)
     python -m tests.driver.transfer_worker receive PLACE WAY -
 
-WAY is `near`, or `link` to behave as if the other one ran on another machine. The receiver prints
-the path of the file it got. Both stay until they are killed or stdin ends.
+WAY is `near`, `copy` to behave as if the disk could not give a file a second name, or `link` as if
+the other one ran on another machine. The receiver prints the path of the file it got. Both stay
+until they are killed or stdin ends.
 """
 
 import asyncio
@@ -13,12 +14,14 @@ import sys
 from pathlib import Path
 
 import mesh
-from mesh.sharing import near
+from mesh.sharing import linked, near
 
 
 async def main(role: str, place: Path, way: str, path: str) -> None:
     if way == "link":
         near.own_machine_key = lambda: None
+    elif way == "copy":
+        linked.link = lambda *_: None
     config = mesh.Config(home=place / "host", port=0, mdns=False, share_roots=(place / "shared",))
     async with mesh.join("alice" if role == "send" else "bob", config) as agent:
         print(json.dumps({"event": "ready"}), flush=True)

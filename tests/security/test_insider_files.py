@@ -13,7 +13,7 @@ from mesh.packet import Chunk, Decline, Have, Offer, Want
 from mesh.sharing.near import own_machine_key
 from mesh.wire.bodies import dump_json, encode_body
 from mesh.wire.letters import body_digest
-from mesh.wire.places import NONCE_BYTES, seal_place
+from mesh.wire.places import NONCE_BYTES, Place, seal_place
 from tests.processes.hosts import Mesh, Session
 from tests.security.insider import Insider, Line, target
 from tests.security.test_insider import dialled, key_of
@@ -132,7 +132,7 @@ async def test_place_makes_nobody_open_what_is_not_a_spooled_file(mesh, insider,
     (tmp_path / "outgoing").mkdir()
     (tmp_path / "outgoing" / DIGEST.hex()).symlink_to(secret)
     for path in (b"/etc", bytes(tmp_path), bytes(tmp_path / "outgoing"), b"outgoing", b"\xff\x00"):
-        place = seal_place(path, key=key, nonce=os.urandom(NONCE_BYTES))
+        place = seal_place(Place(path), key=key, nonce=os.urandom(NONCE_BYTES))
         await line.send(Offer(insider.key, to, FileRef(DIGEST, len(CONTENT), "x"), place))
         assert (await line.hear_of(Want)).length, "it was taken from the place"
         line.close()

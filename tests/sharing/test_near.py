@@ -7,7 +7,7 @@ import pytest
 
 from mesh.sharing import near
 from mesh.sharing.spool import spool_name
-from mesh.wire.places import NONCE_BYTES, seal_place
+from mesh.wire.places import NONCE_BYTES, Place, seal_place
 
 KEY = b"k" * 32
 DIGEST = "ab" * 32
@@ -23,15 +23,15 @@ def spool(tmp_path) -> Path:
 
 
 def opened(place: bytes, *, size: int = len(CONTENT), digest: str = DIGEST) -> bytes | None:
-    descriptor = near.open_near(place, key=KEY, digest=digest, size=size)
-    if descriptor is None:
+    found = near.open_near(place, key=KEY, digest=digest, size=size)
+    if found is None:
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    with os.fdopen(found.descriptor, "rb") as file:
         return file.read()
 
 
 def told(path: bytes) -> bytes:
-    return seal_place(path, key=KEY, nonce=bytes(NONCE_BYTES))
+    return seal_place(Place(path), key=KEY, nonce=bytes(NONCE_BYTES))
 
 
 def test_spooled_file_is_opened(spool):
