@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from mesh import limits
+from mesh.config import Config
 from mesh.driver import contents
 from mesh.driver.contents import Options
 from mesh.driver.handle import MailboxHandle
@@ -11,6 +12,7 @@ from mesh.driver.receipt import SharedCommand, SharedFile
 from mesh.driver.transfers import Progress
 from mesh.model import Kind, parse_address
 from mesh.sharing.command import run_shared_command
+from mesh.sharing.confine import Fence
 from mesh.sharing.files import read_shared_file
 from mesh.sharing.spool import shared_size
 
@@ -25,25 +27,11 @@ async def share_file(
     """Send a file; small ones inside the message, larger ones streamed beside the mail."""
     contents.check_description(description)
     parse_address(to)
-    config, cwd = box.node.config, Path.cwd()
-    size = await asyncio.to_thread(
-        shared_size,
-        path,
-        roots=config.share_roots,
-        cwd=cwd,
-        home=config.home,
-        allowed=config.share_allow,
-    )
+    fence = _fence(box.node.config, Path.cwd())
+    size = await asyncio.to_thread(shared_size, path, fence)
     if size > limits.file_bytes_max:
-        return await _stream(box, to, path, description, cwd, on_progress)
-    shared = await asyncio.to_thread(
-        read_shared_file,
-        path,
-        roots=config.share_roots,
-        cwd=cwd,
-        home=config.home,
-        allowed=config.share_allow,
-    )
+        return await _stream(box, to, path, description, fence, on_progress)
+    shared = await asyncio.to_thread(read_shared_file, path, fence)
     made = contents.file_draft(
         shared.name,
         size=shared.bytes,
@@ -64,11 +52,8 @@ async def share_command(
     config = box.node.config
     result = await run_shared_command(
         command,
+        _fence(config, cwd),
         policy=config.share_command,
-        roots=config.share_roots,
-        cwd=cwd,
-        home=config.home,
-        allowed=config.share_allow,
         secrets=[s for s in (config.secret, config.previous_secret) if s],
     )
     data = {
@@ -87,18 +72,22 @@ async def share_command(
     return SharedCommand(receipt, returncode=result.returncode, truncated=result.truncated)
 
 
+def _fence(config: Config, cwd: Path) -> Fence:
+    return Fence(cwd=cwd, roots=config.share_roots, home=config.home, allowed=config.share_allow)
+
+
 async def _stream(
     box: MailboxHandle,
     to: str,
     path: Path | str,
     description: str,
-    cwd: Path,
+    fence: Fence,
     on_progress: Progress | None,
 ) -> SharedFile:
     transfers = box.node.transfers
     pinned: list[bytes] = []
     try:
-        spooled = await transfers.spool(box.key, path, cwd=cwd, pinned=pinned)
+        spooled = await transfers.spool(box.key, path, fence, pinned=pinned)
         blake2b = spooled.digest.hex()
         made = contents.file_draft(
             spooled.name, size=spooled.size, blake2b=blake2b, description=description

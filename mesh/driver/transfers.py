@@ -33,6 +33,7 @@ from mesh.errors import StoreError
 from mesh.model import LinkId, MailboxKey
 from mesh.packet import Packet
 from mesh.sharing import near
+from mesh.sharing.confine import Fence
 from mesh.sharing.spool import SpooledFile, free_bytes, inode_of, spool_name, spool_shared_file
 from mesh.sharing.threads import file_threads
 
@@ -98,18 +99,18 @@ class Transfers:
     # What agents use.
 
     async def spool(
-        self, key: MailboxKey, path: str | Path, *, cwd: Path, pinned: list[bytes]
+        self, key: MailboxKey, path: str | Path, fence: Fence, *, pinned: list[bytes]
     ) -> SpooledFile:
         """Copy a file into the mailbox's spool; a few at a time.
 
         The digest is added to `pinned` and must be given to `unpin` in the end.
         """
         loop = asyncio.get_running_loop()
-        copy = partial(self._spool, key, path, cwd=cwd, pinned=pinned)
+        copy = partial(self._spool, key, path, fence, pinned=pinned)
         return await loop.run_in_executor(self._spooling, copy)
 
     def _spool(
-        self, key: MailboxKey, path: str | Path, *, cwd: Path, pinned: list[bytes]
+        self, key: MailboxKey, path: str | Path, fence: Fence, *, pinned: list[bytes]
     ) -> SpooledFile:
         def pin(digest: bytes) -> None:
             with self._pins_lock:
@@ -121,10 +122,7 @@ class Transfers:
         return spool_shared_file(
             path,
             self._node.files_of(key).parent / spool_name,
-            roots=self._config.share_roots,
-            cwd=cwd,
-            home=self._config.home,
-            allowed=self._config.share_allow,
+            fence,
             bytes_max=self._config.file_bytes_max,
             pin=pin,
             has_stopped=self._stopped.is_set,

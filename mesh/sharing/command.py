@@ -20,7 +20,8 @@ from typing import Final
 
 from mesh import limits
 from mesh.errors import UsageError
-from mesh.sharing.policy import Surroundings, permit, split_command
+from mesh.sharing.confine import Fence
+from mesh.sharing.policy import permit, split_command
 from mesh.sharing.redaction import redact, secret_values
 
 if sys.platform == "linux":
@@ -63,13 +64,10 @@ class CommandResult:
 
 async def run_shared_command(
     command: str,
+    fence: Fence,
     *,
     policy: str,
-    roots: Sequence[Path] | None,
-    cwd: Path,
     timeout_s: float = limits.command_timeout_s,
-    home: Path | None = None,
-    allowed: Sequence[Path] = (),
     secrets: Sequence[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> CommandResult:
@@ -83,10 +81,8 @@ async def run_shared_command(
         PolicyError: the policy does not allow the command.
         UsageError: it cannot be split, or there is no such program.
     """
-    arguments = split_command(command)
-    given_roots = None if roots is None else tuple(roots)
-    surroundings = Surroundings(cwd=cwd, roots=given_roots, home=home, allowed=tuple(allowed))
-    arguments = permit(arguments, policy, surroundings)
+    arguments = permit(split_command(command), policy, fence)
+    cwd = fence.cwd
     if not cwd.is_dir():
         raise UsageError(f"The working directory {cwd} does not exist.")
     mark = random_secrets.token_hex(16)

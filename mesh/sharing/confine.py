@@ -37,6 +37,20 @@ _KEY_NAME: Final = re.compile(r"id_[^.]*\Z")
 _KERNEL_DIRECTORIES: Final = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """What may be shared from `cwd`. `roots` None means `cwd` and its git root.
+
+    `home` is the state directory, which is never shared; `allowed` are files that the user has
+    named: they may be shared whatever they are called.
+    """
+
+    cwd: Path
+    roots: tuple[Path, ...] | None = None
+    home: Path | None = None
+    allowed: tuple[Path, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A file that may be shared: `root` and the names below it, all free of links."""
@@ -50,34 +64,24 @@ class Place:
         return self.root.joinpath(*self.parts)
 
 
-def locate(
-    path: str | Path,
-    *,
-    roots: Sequence[Path] | None,
-    cwd: Path,
-    home: Path | None = None,
-    allowed: Sequence[Path] = (),
-) -> Place:
+def locate(path: str | Path, fence: Fence) -> Place:
     """Find where a path leads and judge it; whether a file is there is not looked at.
-
-    `roots` None means `cwd` and its git root; `home` is the state directory, which is never shared.
-    `allowed` are files that the user has named: they may be shared whatever they are called.
 
     Raises:
         PolicyError: outside the roots, or a credential file.
         UsageError: no path at all.
     """
-    given = absolute(path, cwd=cwd)
+    given = absolute(path, cwd=fence.cwd)
     # `..` after a link leaves the link's target, so it is not taken out before links are followed.
-    resolved = Path(os.path.realpath(_joined(path, cwd=cwd)))
-    is_allowed = is_among(resolved, allowed)
+    resolved = Path(os.path.realpath(_joined(path, cwd=fence.cwd)))
+    is_allowed = is_among(resolved, fence.allowed)
     for judged in (given, resolved):
-        if is_kept_in(judged, home) or (not is_allowed and is_credential(judged)):
+        if is_kept_in(judged, fence.home) or (not is_allowed and is_credential(judged)):
             raise PolicyError(
                 f"{path} may hold credentials; such files are never shared, unless the user has "
                 "named them in IPC_SHARE_ALLOW."
             )
-    for root in resolved_roots(roots, cwd=cwd):
+    for root in resolved_roots(fence.roots, cwd=fence.cwd):
         if resolved.is_relative_to(root):
             return Place(root, resolved.relative_to(root).parts)
     raise PolicyError(

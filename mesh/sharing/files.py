@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,7 @@ from typing import Final
 
 from mesh import limits
 from mesh.errors import DiskFullError, MalformedError, PolicyError, StoreError, UsageError
-from mesh.sharing.confine import Place, absolute, is_among, locate
+from mesh.sharing.confine import Fence, Place, absolute, is_among, locate
 
 O_BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 O_NOFOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
@@ -58,27 +58,17 @@ class SharedContent:
 
 
 def read_shared_file(
-    path: str | Path,
-    *,
-    roots: Sequence[Path] | None,
-    cwd: Path,
-    bytes_max: int = limits.file_bytes_max,
-    home: Path | None = None,
-    allowed: Sequence[Path] = (),
+    path: str | Path, fence: Fence, *, bytes_max: int = limits.file_bytes_max
 ) -> SharedContent:
-    """Read a file that may be shared, whole.
-
-    `roots` None means `cwd` and its git root; `home` is the state directory, which is never shared;
-    `allowed` are files that the user has named although they look like credentials. Links are
-    followed as long as they stay inside the roots.
+    """Read a file that may be shared, whole. Links are followed that stay inside the roots.
 
     Raises:
         PolicyError: outside the roots, or a credential file, be it through a link.
         UsageError: missing, no regular file, unreadable, or larger than `bytes_max`.
     """
-    with open_shared(path, roots=roots, cwd=cwd, home=home, allowed=allowed) as (descriptor, name):
+    with open_shared(path, fence) as (descriptor, name):
         content = _read_whole(descriptor, str(path), bytes_max)
-        check_content(content, path, cwd=cwd, allowed=allowed)
+        check_content(content, path, fence)
     return SharedContent(
         name=name,
         content=content,
@@ -89,24 +79,17 @@ def read_shared_file(
 
 
 @contextmanager
-def open_shared(
-    path: str | Path,
-    *,
-    roots: Sequence[Path] | None,
-    cwd: Path,
-    home: Path | None,
-    allowed: Sequence[Path] = (),
-) -> Iterator[tuple[int, str]]:
+def open_shared(path: str | Path, fence: Fence) -> Iterator[tuple[int, str]]:
     """Open a file that may be shared; gives its descriptor and the name to show for it.
 
     Raises:
         PolicyError: outside the roots, or a credential file, be it through a link.
         UsageError: missing, no regular file, or unreadable.
     """
-    place = locate(path, roots=roots, cwd=cwd, home=home, allowed=allowed)
+    place = locate(path, fence)
     try:
         with _opened(place, str(path)) as descriptor:
-            name = os.fsencode(absolute(path, cwd=cwd).name).decode("utf-8", "replace")
+            name = os.fsencode(absolute(path, cwd=fence.cwd).name).decode("utf-8", "replace")
             yield (descriptor, name)
     except FileNotFoundError as exc:
         raise UsageError(f"{path} does not exist.") from exc
@@ -118,16 +101,14 @@ def open_shared(
         raise UsageError(f"{path} cannot be read ({exc.strerror}).") from exc
 
 
-def check_content(
-    beginning: bytes, path: str | Path, *, cwd: Path, allowed: Sequence[Path] = ()
-) -> None:
+def check_content(beginning: bytes, path: str | Path, fence: Fence) -> None:
     """Check how a file begins, unless the user has named it.
 
     Raises:
         PolicyError: it holds a private key.
     """
-    resolved = Path(os.path.realpath(absolute(path, cwd=cwd)))
-    if _PRIVATE_KEY.match(beginning) and not is_among(resolved, allowed):
+    resolved = Path(os.path.realpath(absolute(path, cwd=fence.cwd)))
+    if _PRIVATE_KEY.match(beginning) and not is_among(resolved, fence.allowed):
         raise PolicyError(f"{path} holds a private key; such files are never shared.")
 
 

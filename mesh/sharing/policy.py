@@ -10,13 +10,12 @@ do here what its author expects.
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from mesh import limits
 from mesh.errors import PolicyError, UsageError
-from mesh.sharing.confine import absolute, is_credential, locate
+from mesh.sharing.confine import Fence, absolute, is_credential, locate
 from mesh.sharing.options import check_options
 
 _SHELL_SIGNS: Final = ";|<>&\n"
@@ -57,16 +56,6 @@ _PEELED: Final = re.compile(r"\^\{(commit\}|/)")
 _COUNT: Final = re.compile(r"[+-]?[0-9]{1,12}[A-Za-z]{0,3}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """Where a command would run, and what it may read."""
-
-    cwd: Path
-    roots: tuple[Path, ...] | None = None
-    home: Path | None = None
-    allowed: tuple[Path, ...] = ()
-
-
 def split_command(command: str) -> list[str]:
     """Split a command line as a POSIX shell would.
 
@@ -90,7 +79,7 @@ def split_command(command: str) -> list[str]:
     return arguments
 
 
-def permit(arguments: Sequence[str], policy: str, surroundings: Surroundings) -> list[str]:
+def permit(arguments: Sequence[str], policy: str, fence: Fence) -> list[str]:
     """Return the arguments to run, made safe where the command allows it.
 
     Raises:
@@ -105,14 +94,14 @@ def permit(arguments: Sequence[str], policy: str, surroundings: Surroundings) ->
         return list(arguments)
     match program:
         case "git":
-            return _permit_git(rest, surroundings)
+            return _permit_git(rest, fence)
         case "ls" | "pwd" | "echo":
             return list(arguments)
         case "cat" | "head" | "wc":
-            _permit_reader(rest, surroundings, program=program)
+            _permit_reader(rest, fence, program=program)
             return list(arguments)
         case "pytest" | "mypy" | "ruff":
-            return _permit_tool(rest, surroundings, program=program)
+            return _permit_tool(rest, fence, program=program)
     raise PolicyError(
         f"{program} is not among the commands that may be shared: git status, diff, log, show and "
         "branch; ls, pwd, echo, cat, head, wc, pytest, ruff, mypy, and --version of common tools "
@@ -141,7 +130,7 @@ def _shell_sign(command: str) -> str:
     return ""
 
 
-def _permit_git(rest: list[str], surroundings: Surroundings) -> list[str]:
+def _permit_git(rest: list[str], fence: Fence) -> list[str]:
     if not rest or rest[0] not in ("status", "diff", "log", "show", "branch"):
         what = f"git {rest[0]}" if rest else "git alone"
         raise PolicyError(
@@ -158,9 +147,9 @@ def _permit_git(rest: list[str], surroundings: Surroundings) -> list[str]:
         command += ["-c", setting]
     if subcommand == "branch":
         return [*command, "branch", *_listing(options)]
-    _check_paths(options, surroundings)
+    _check_paths(options, fence)
     for argument in options:
-        _check_object(argument, surroundings)
+        _check_object(argument, fence)
     if subcommand == "status":
         return [*command, "status", *options]
     named = [_commits_only(argument) for argument in options]
@@ -182,14 +171,14 @@ def _listing(options: list[str]) -> list[str]:
     return options if "--show-current" in options else ["--list", *options]
 
 
-def _check_object(argument: str, surroundings: Surroundings) -> None:
+def _check_object(argument: str, fence: Fence) -> None:
     """Refuse `HEAD:.env` and pathspecs such as `:(glob)**/.env`."""
     for part in re.split(r"[:()]", argument)[1:]:
-        if part and is_credential(surroundings.cwd.absolute() / part.lstrip("/")):
+        if part and is_credential(fence.cwd.absolute() / part.lstrip("/")):
             raise PolicyError(f"{argument} may hold credentials; such files are never shared.")
 
 
-def _permit_reader(rest: list[str], surroundings: Surroundings, *, program: str) -> None:
+def _permit_reader(rest: list[str], fence: Fence, *, program: str) -> None:
     """Allow reading what `share_file` would."""
     arguments = iter(rest)
     is_only_files = False
@@ -198,7 +187,7 @@ def _permit_reader(rest: list[str], surroundings: Surroundings, *, program: str)
             is_only_files = True
         elif is_only_files or not argument.startswith("-") or argument == "-":
             if argument != "-":
-                _locate(argument, surroundings)
+                _locate(argument, fence)
         elif program == "head" and argument in ("-n", "-c", "--lines", "--bytes"):
             if not _COUNT.fullmatch(next(arguments, "0")):
                 raise PolicyError(f"head {argument} must be followed by a number.")
@@ -206,7 +195,7 @@ def _permit_reader(rest: list[str], surroundings: Surroundings, *, program: str)
             _refuse_options(argument, ("--files0-from",), program=program)
 
 
-def _permit_tool(rest: list[str], surroundings: Surroundings, *, program: str) -> list[str]:
+def _permit_tool(rest: list[str], fence: Fence, *, program: str) -> list[str]:
     if program == "ruff" and (not rest or rest[0] not in ("check", "format", "rule")):
         raise PolicyError("Of ruff only check, format --check and rule may be shared.")
     if rest[:1] == ["format"] and program == "ruff" and not {"--check", "--diff"} & set(rest):
@@ -215,7 +204,7 @@ def _permit_tool(rest: list[str], surroundings: Surroundings, *, program: str) -
         if argument.startswith("@"):
             raise PolicyError(f"{program} with {argument} may not be shared: it reads arguments.")
     check_options(program, rest)
-    _check_paths(rest, surroundings)
+    _check_paths(rest, fence)
     # The project's own settings may ask for fixes; here nothing is changed.
     return (
         [program, "check", "--no-fix", *rest[1:]]
@@ -233,7 +222,7 @@ def _refuse_options(argument: str, refused: Sequence[str], *, program: str) -> N
         raise PolicyError(f"{program} with {name} may not be shared.")
 
 
-def _check_paths(arguments: Sequence[str], surroundings: Surroundings) -> None:
+def _check_paths(arguments: Sequence[str], fence: Fence) -> None:
     """Refuse arguments that lead out of the roots, or to credentials.
 
     A word is a path if it is absolute, climbs or exists; any other may be a revision or a pattern,
@@ -243,10 +232,10 @@ def _check_paths(arguments: Sequence[str], surroundings: Surroundings) -> None:
         word, is_value = _path_in(argument)
         if not word.strip() or "\0" in word:
             continue
-        path = absolute(_literal(word, surroundings), cwd=surroundings.cwd)
+        path = absolute(_literal(word, fence), cwd=fence.cwd)
         is_path = word.startswith("/") or ".." in Path(word).parts or _is_there(path)
-        if is_path or (not is_value and is_credential(path, home=surroundings.home)):
-            _locate(word, surroundings)
+        if is_path or (not is_value and is_credential(path, home=fence.home)):
+            _locate(word, fence)
 
 
 def _path_in(argument: str) -> tuple[str, bool]:
@@ -258,19 +247,13 @@ def _path_in(argument: str) -> tuple[str, bool]:
     return argument.partition("::")[0], False
 
 
-def _locate(word: str, surroundings: Surroundings) -> None:
-    locate(
-        _literal(word, surroundings),
-        roots=surroundings.roots,
-        cwd=surroundings.cwd,
-        home=surroundings.home,
-        allowed=surroundings.allowed,
-    )
+def _locate(word: str, fence: Fence) -> None:
+    locate(_literal(word, fence), fence)
 
 
-def _literal(word: str, surroundings: Surroundings) -> str:
+def _literal(word: str, fence: Fence) -> str:
     """Keep `~` from being expanded, as no shell will."""
-    return f"{surroundings.cwd.absolute()}/{word}" if word.startswith("~") else word
+    return f"{fence.cwd.absolute()}/{word}" if word.startswith("~") else word
 
 
 def _is_there(path: Path) -> bool:

@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Final
 
 from mesh import limits
 from mesh.errors import DiskFullError, StoreError, UsageError
+from mesh.sharing.confine import Fence
 from mesh.sharing.copying import SyncBehind, copy_hashed
 from mesh.sharing.files import O_BINARY, O_NOFOLLOW, check_content, open_shared, sync_directory
 from mesh.wire.digests import FileHash
@@ -36,27 +37,17 @@ class SpooledFile:
     digest: bytes
 
 
-def shared_size(
-    path: str | Path,
-    *,
-    roots: Sequence[Path] | None,
-    cwd: Path,
-    home: Path | None = None,
-    allowed: Sequence[Path] = (),
-) -> int:
+def shared_size(path: str | Path, fence: Fence) -> int:
     """Return the size of a file that may be shared; raises as `open_shared` does."""
-    with open_shared(path, roots=roots, cwd=cwd, home=home, allowed=allowed) as (descriptor, _):
+    with open_shared(path, fence) as (descriptor, _):
         return os.fstat(descriptor).st_size
 
 
 def spool_shared_file(
     path: str | Path,
     directory: Path,
+    fence: Fence,
     *,
-    roots: Sequence[Path] | None,
-    cwd: Path,
-    home: Path | None = None,
-    allowed: Sequence[Path] = (),
     bytes_max: int = limits.streamed_file_bytes_max,
     pin: Callable[[bytes], None],
     has_stopped: Callable[[], bool] = lambda: False,
@@ -70,10 +61,10 @@ def spool_shared_file(
         PolicyError, UsageError: as `open_shared`, or larger than `bytes_max`.
         DiskFullError, StoreError: it cannot be kept; nothing was.
     """
-    with open_shared(path, roots=roots, cwd=cwd, home=home, allowed=allowed) as (source, name):
+    with open_shared(path, fence) as (source, name):
         size = os.fstat(source).st_size
         check_size(path, size, bytes_max)
-        check_content(_beginning(source), path, cwd=cwd, allowed=allowed)
+        check_content(_beginning(source), path, fence)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = free_bytes(directory)
         if free - size < limits.files_free_bytes_min:

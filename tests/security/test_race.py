@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesh.errors import MeshError
+from mesh.sharing.confine import Fence
 from mesh.sharing.files import read_shared_file
 from tests.security.measure import report
 
@@ -43,7 +44,7 @@ def test_no_swapped_link_is_ever_followed(tmp_path: Path, seconds, what, record_
     try:
         while time.monotonic() < deadline:
             try:
-                shared = read_shared_file("d/f.txt", roots=(root,), cwd=root)
+                shared = read_shared_file("d/f.txt", Fence(cwd=root, roots=(root,)))
             except (MeshError, OSError):
                 counts["refused"] += 1
             else:

@@ -12,6 +12,7 @@ import pytest
 from mesh import limits
 from mesh.errors import PolicyError, UsageError
 from mesh.sharing.command import run_shared_command
+from mesh.sharing.confine import Fence
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX commands")
 PYTHON = sys.executable
@@ -26,9 +27,7 @@ def project(tmp_path: Path) -> Path:
 
 
 async def _run(command, project, *, policy="any", **settings):
-    return await run_shared_command(
-        command, **{"policy": policy, "roots": None, "cwd": project} | settings
-    )
+    return await run_shared_command(command, Fence(cwd=project), policy=policy, **settings)
 
 
 def _script(project: Path, text: str) -> str:

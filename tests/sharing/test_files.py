@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mesh import limits
 from mesh.errors import DiskFullError, MalformedError, PolicyError, StoreError, UsageError
 from mesh.sharing import files
+from mesh.sharing.confine import Fence
 from mesh.sharing.files import is_text, read_shared_file, safe_name, save_quarantined
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes as POSIX has them")
@@ -31,7 +32,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def _read(path, project, **settings):
-    return read_shared_file(path, **{"roots": None, "cwd": project} | settings)
+    bound = {"bytes_max": settings.pop("bytes_max")} if "bytes_max" in settings else {}
+    return read_shared_file(path, Fence(cwd=project, **settings), **bound)
 
 
 def test_a_file_of_the_project_is_read_whole(project):
@@ -72,11 +74,11 @@ def test_a_repository_planted_by_another_user_is_no_root(project, monkeypatch):
 
 
 def test_given_roots_replace_the_default(project):
-    assert _read("main.py", project / "src", roots=[project / "src"]).name == "main.py"
+    assert _read("main.py", project / "src", roots=(project / "src",)).name == "main.py"
     with pytest.raises(PolicyError):
-        _read("notes.md", project, roots=[project / "src"])
+        _read("notes.md", project, roots=(project / "src",))
     with pytest.raises(PolicyError):
-        _read("notes.md", project, roots=[])
+        _read("notes.md", project, roots=())
 
 
 @pytest.mark.parametrize("path", ["../outside.txt", "src/../../outside.txt", "/etc/passwd", "~/x"])
@@ -432,6 +434,6 @@ def test_git_itself_agrees_on_the_root(project):
         check=True,
         capture_output=True,
     )
-    assert files.locate("../notes.md", roots=None, cwd=project / "src").root == Path(
+    assert files.locate("../notes.md", Fence(cwd=project / "src")).root == Path(
         shown.stdout.decode().strip()
     )

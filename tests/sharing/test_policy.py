@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from mesh import limits
 from mesh.errors import PolicyError, UsageError
 from mesh.sharing import confine, policy
-from mesh.sharing.policy import Surroundings, permit, split_command
+from mesh.sharing.confine import Fence
+from mesh.sharing.policy import permit, split_command
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Surroundings:
+def here(tmp_path: Path) -> Fence:
     project = tmp_path / "project"
     (project / "src").mkdir(parents=True)
     (project / "src" / "main.py").touch()
@@ -21,7 +22,7 @@ def here(tmp_path: Path) -> Surroundings:
     (tmp_path / "outside").mkdir()
     (project / "way-out").symlink_to(tmp_path / "outside")
     (project / "self").symlink_to(project)
-    return Surroundings(cwd=project)
+    return Fence(cwd=project)
 
 
 def _permit(command, here, name="allowlist"):
@@ -181,18 +182,18 @@ def test_any_allows_everything_and_off_nothing(here):
 
 
 def test_given_roots_and_the_state_directory_bound_what_is_read(here):
-    narrow = Surroundings(cwd=here.cwd, roots=(here.cwd / "src",))
+    narrow = Fence(cwd=here.cwd, roots=(here.cwd / "src",))
     assert _permit("cat src/main.py", narrow)
     with pytest.raises(PolicyError):
         _permit("cat notes.md", narrow)
     with pytest.raises(PolicyError):
-        _permit("cat src/main.py", Surroundings(cwd=here.cwd, home=here.cwd / "src"))
+        _permit("cat src/main.py", Fence(cwd=here.cwd, home=here.cwd / "src"))
 
 
 @given(st.text(max_size=60))
 def test_any_text_whatever_is_arguments_or_an_error(text):
     try:
-        permit(split_command(text), "allowlist", Surroundings(cwd=Path("/")))
+        permit(split_command(text), "allowlist", Fence(cwd=Path("/")))
     except UsageError:
         return
 

@@ -8,6 +8,7 @@ import pytest
 
 from mesh import limits
 from mesh.errors import StoreError, UsageError
+from mesh.sharing.confine import Fence
 from mesh.sharing.copying import SyncBehind, copy_hashed
 from mesh.sharing.spool import spool_shared_file
 from mesh.sharing.threads import file_threads
@@ -26,9 +27,7 @@ def big(tmp_path) -> Path:
 def spool(path: Path, **settings):
     pinned: list[bytes] = []
     directory = path.parent / "outgoing"
-    made = spool_shared_file(
-        path, directory, roots=[path.parent], cwd=path.parent, pin=pinned.append, **settings
-    )
+    made = spool_shared_file(path, directory, Fence(cwd=path.parent), pin=pinned.append, **settings)
     assert pinned == [made.digest]
     return made, directory
 
