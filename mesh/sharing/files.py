@@ -1,9 +1,9 @@
 """Reading a file to share, and keeping a file that arrived.
 
-Reading walks from the root down by directory descriptors and follows no link on the way, so the
-file that is read is the one that was judged, whatever happens to the tree meanwhile. What arrives
-is written once, under a name made from its digest and a harmless form of the name it came with; it
-is never opened, unpacked or run here.
+Reading goes down from the root by directory descriptors (`beneath`) and follows no link on the way,
+so the file that is read is the one that was judged, whatever happens to the tree meanwhile. What
+arrives is written once, under a name made from its digest and a harmless form of the name it came
+with; it is never opened, unpacked or run here.
 """
 
 import errno
@@ -20,16 +20,15 @@ from typing import Final
 
 from mesh import limits
 from mesh.errors import DiskFullError, MalformedError, PolicyError, StoreError, UsageError
+from mesh.sharing import beneath
+from mesh.sharing.beneath import O_NOFOLLOW
 from mesh.sharing.confine import Fence, Place, absolute, is_among, locate
 
 O_BINARY: Final[int] = getattr(os, "O_BINARY", 0)
-O_NOFOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 _O_NONBLOCK: Final[int] = getattr(os, "O_NONBLOCK", 0)
 _O_NOCTTY: Final[int] = getattr(os, "O_NOCTTY", 0)
 _READ: Final = os.O_RDONLY | O_BINARY | O_NOFOLLOW | _O_NONBLOCK | _O_NOCTTY
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_BINARY | O_NOFOLLOW
-# O_PATH needs only the right to pass through a directory, not the right to list it.
-_ENTER: Final[int] = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | O_NOFOLLOW
 _HAS_DIR_FD: Final = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 _CHUNK_BYTES: Final = 256 * limits.KIB
 _PRIVATE_KEY: Final = re.compile(rb"\s*-----BEGIN [A-Z ]{0,40}PRIVATE KEY")
@@ -189,7 +188,7 @@ def _opened(place: Place, shown: str) -> Iterator[int]:
     """Open a judged file for reading, following no link below its root."""
     if not place.parts:
         raise UsageError(f"{shown} is a directory; share its files one by one.")
-    descriptor = _walk(place, shown) if _HAS_DIR_FD else _open_checked(place)
+    descriptor = _open_below(place, shown) if _HAS_DIR_FD else _open_checked(place)
     try:
         _check_regular(os.fstat(descriptor), shown)
         yield descriptor
@@ -197,15 +196,11 @@ def _opened(place: Place, shown: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _walk(place: Place, shown: str) -> int:
-    directory = os.open(place.root, _ENTER)
+def _open_below(place: Place, shown: str) -> int:
+    *directories, name = place.parts
+    directory = beneath.enter(place.root, directories)
     try:
-        for part in place.parts[:-1]:
-            inner = os.open(part, _ENTER, dir_fd=directory)
-            os.close(directory)
-            directory = inner
         # Looked at before it is opened, as opening a device may do something.
-        name = place.parts[-1]
         _check_regular(os.stat(name, dir_fd=directory, follow_symlinks=False), shown)
         return os.open(name, _READ, dir_fd=directory)
     finally:

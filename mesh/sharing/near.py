@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mesh.sharing.files import O_BINARY, O_NOFOLLOW
+from mesh.sharing.beneath import O_NOFOLLOW
+from mesh.sharing.files import O_BINARY
 from mesh.sharing.spool import spool_name
 from mesh.wire.places import NONCE_BYTES, Place, machine_key, open_place, seal_place
 

@@ -20,8 +20,9 @@ from typing import Final
 
 from mesh import limits
 from mesh.errors import StoreError
+from mesh.sharing.beneath import O_NOFOLLOW
 from mesh.sharing.copying import SyncBehind, copy_hashed, sync_data, write_all
-from mesh.sharing.files import O_BINARY, O_NOFOLLOW
+from mesh.sharing.files import O_BINARY
 from mesh.sharing.received import Coming, chunks, is_there, put_into_place, read_index, read_small
 from mesh.sharing.spool import storage_error
 from mesh.wire.digests import FileHash

@@ -12,8 +12,9 @@ from typing import Final
 
 from mesh import limits
 from mesh.errors import StoreError
+from mesh.sharing.beneath import O_NOFOLLOW
 from mesh.sharing.copying import write_all
-from mesh.sharing.files import O_BINARY, O_NOFOLLOW, quarantine_names, sync_directory
+from mesh.sharing.files import O_BINARY, quarantine_names, sync_directory
 from mesh.wire.digests import FileHash
 
 _INDEX: Final = ".received.json"

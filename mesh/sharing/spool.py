@@ -18,9 +18,10 @@ from typing import Final
 
 from mesh import limits
 from mesh.errors import DiskFullError, StoreError, UsageError
+from mesh.sharing.beneath import O_NOFOLLOW
 from mesh.sharing.confine import Fence
 from mesh.sharing.copying import SyncBehind, copy_hashed
-from mesh.sharing.files import O_BINARY, O_NOFOLLOW, check_content, open_shared, sync_directory
+from mesh.sharing.files import O_BINARY, check_content, open_shared, sync_directory
 from mesh.wire.digests import FileHash
 
 spool_name: Final = "outgoing"

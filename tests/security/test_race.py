@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesh.errors import MeshError
+from mesh.sharing import beneath
 from mesh.sharing.confine import Fence
 from mesh.sharing.files import read_shared_file
 from tests.security.measure import report
@@ -19,7 +20,12 @@ PUBLIC = b"nothing to hide"
 @pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")
 @pytest.mark.parametrize("seconds", [1, pytest.param(30, marks=pytest.mark.long)])
 @pytest.mark.parametrize("what", ["directory", "file"])
-def test_no_swapped_link_is_ever_followed(tmp_path: Path, seconds, what, record_property, capsys):
+@pytest.mark.parametrize("way", ["as the system can", "name by name"])
+def test_no_swapped_link_is_ever_followed(
+    tmp_path: Path, seconds, what, way, record_property, capsys, monkeypatch
+):
+    if way == "name by name":
+        monkeypatch.setattr(beneath, "enter", beneath.walk)
     root, outside = tmp_path / "root", tmp_path / "outside"
     for place, content in ((root / "d", PUBLIC), (outside, SECRET)):
         place.mkdir(parents=True)
@@ -53,7 +59,7 @@ def test_no_swapped_link_is_ever_followed(tmp_path: Path, seconds, what, record_
     finally:
         over.set()
         swapper.join()
-    report(record_property, capsys, what=what, **counts)
+    report(record_property, capsys, what=what, way=way, **counts)
     assert counts["leaked"] == 0
     assert counts["public"] > 0
 

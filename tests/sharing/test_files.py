@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mesh import limits
 from mesh.errors import DiskFullError, MalformedError, PolicyError, StoreError, UsageError
-from mesh.sharing import files
+from mesh.sharing import beneath, files
 from mesh.sharing.confine import Fence
 from mesh.sharing.files import is_text, read_shared_file, safe_name, save_quarantined
 
@@ -261,7 +261,7 @@ def test_a_link_put_in_place_after_the_judgement_is_not_followed(
 ):
     """The race that resolving and then opening by path would lose; macOS has no O_PATH."""
     if not has_path_descriptors:
-        monkeypatch.setattr(files, "_ENTER", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        monkeypatch.setattr(beneath, "_ENTER", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         assert _read("src/main.py", project).name == "main.py"
     secret = project.parent / "elsewhere"
     secret.mkdir()
