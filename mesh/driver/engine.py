@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from mesh import limits
 from mesh.core.effects import Accepted, Answer, Arrival, Denied, Done, Receipt
@@ -40,6 +40,7 @@ from mesh.errors import StoreError
 from mesh.model import LinkId, MailboxKey
 from mesh.net.interface import Discovery, Transport
 
+_NEVER_UP: Final = frozenset({Loss.UNREACHABLE, Loss.REJECTED})
 _log = logging.getLogger(__name__)
 
 
@@ -271,7 +272,7 @@ class Engine:
             merged.add(self.core.step(self._events.popleft(), now))
         for event in self._inbound.take(now):
             merged.add(self.core.step(event, now))
-            if isinstance(event, LinkLost):
+            if isinstance(event, LinkLost) and event.loss not in _NEVER_UP:
                 self._listener.link_lost()
         self._wake.clear()
         if self._is_ready():

@@ -29,9 +29,11 @@ from mesh.store.sqlite import SqliteStore
 from mesh.wire.keys import MailboxSigner
 
 _log = logging.getLogger(__name__)
-_TAKE_TIMEOUT_S = 3.0
+_TAKE_TIMEOUT_S = 6.0
 _TAKE_PAUSE_S = 0.05
 _LOOK_PAUSE_S = 0.2
+_PROMISE_S = 10.0
+_PROMISES_MAX = 64
 _SETTLE_TIMEOUT_S = 1.0
 
 
@@ -71,6 +73,7 @@ class Holding:
         self._clocks = MachineClocks()
         self._held: dict[MailboxKey, Held] = {}
         self._foreign: set[str] = set()
+        self._promised: dict[str, float] = {}
         self._look = asyncio.Event()
         self._moving = asyncio.Lock()
         self._is_ending = False
@@ -114,13 +117,23 @@ class Holding:
                     is_staying = await self._ask_to_release(name)
                     await asyncio.sleep(0 if is_staying else _TAKE_PAUSE_S)
             except TimeoutError:  # It may be stopped, as by Ctrl-Z: then it lets go of nothing.
-                is_staying = True
+                who = await self._stores.run(lambda: self._who_holds(name))
+                text = f"The name {name} is held on this host by {who}, which does not let go of it"
+                raise NameInUseError(f"{text}: it is stopped, or very busy.") from None
             if is_staying:
-                raise NameInUseError(await self._stores.run(lambda: self._who_holds(name)))
+                who = await self._stores.run(lambda: self._who_holds(name))
+                raise NameInUseError(
+                    f"The name {name} is in use by a live session on this host ({who})."
+                )
         return await self._add(held, profile)
 
     async def release(self, name: str) -> bool:
-        """Give up a tended mailbox to the session that asks for it; False if we may not."""
+        """Give up a tended mailbox to the session that asks for it; False if we may not.
+
+        It is not tended again for a while: a session that starts on a busy machine needs it.
+        """
+        if len(self._promised) < _PROMISES_MAX:
+            self._promised[fold(name)] = asyncio.get_running_loop().time() + _PROMISE_S
         for key, held in list(self._held.items()):
             if fold(held.store.name) == fold(name) and not held.is_live:
                 await self._drop(key)
@@ -178,10 +191,14 @@ class Holding:
         Whatever may leave one without a holder is noticed (`look`); looking unasked is a backstop.
         """
         while True:
+            now = asyncio.get_running_loop().time()
+            self._promised = {name: end for name, end in self._promised.items() if end > now}
             for name in await self._stores.run(self._orphans):
                 await self._try_to_tend(name)
             try:
-                async with asyncio.timeout(limits.tend_interval_s):
+                async with asyncio.timeout(
+                    _PROMISE_S if self._promised else limits.tend_interval_s
+                ):
                     await self._look.wait()
             except TimeoutError:
                 continue
@@ -201,7 +218,7 @@ class Holding:
         return [name for name in found if name not in self._foreign][:room]
 
     async def _try_to_tend(self, name: str) -> None:
-        if self._is_ending:
+        if self._is_ending or name in self._promised:
             return
         try:
             held = await self._open_whole(name, is_live=False)
@@ -342,8 +359,7 @@ class Holding:
 
     def _who_holds(self, name: str) -> str:
         node = self._holder(name)
-        who = f"the process {node.pid}" if node else "another process"
-        return f"The name {name} is in use by a live session on this host ({who})."
+        return f"the process {node.pid}" if node else "another process"
 
 
 def _close(held: Held) -> None:

@@ -121,3 +121,23 @@ async def test_cancelled_session_leaves_nothing_open_and_its_name_free(config):
     assert not list((settings.home / "run").iterdir())
     async with mesh.join("alice", settings) as again:
         assert await again.check() == []
+
+
+async def test_mailbox_given_up_to_a_session_is_left_to_it_for_a_while(config):
+    """However long a newcomer on a busy machine takes to open it."""
+    async with mesh.open_session(config()) as tender:
+        for name in ("alice", "bob"):
+            async with mesh.join(name, config()):
+                pass
+            await until_held(tender, name)
+            if name == "alice":
+                assert await tender._release("ALICE")
+        assert tender._node.holding.names == ["bob"]
+        async with mesh.join("alice", config()) as alice:
+            assert alice.name == "alice"
+
+
+async def until_held(session, name):
+    async with asyncio.timeout(10):
+        while name not in session._node.holding.names:
+            await asyncio.sleep(0.01)

@@ -144,7 +144,7 @@ async def test_name_tended_by_a_stopped_process_is_refused_in_time_and_free_once
     alice = await mesh.open()
     with contextlib.suppress(WorkerError):
         # Whether the tender had taken it yet or not, the answer comes soon.
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(12):
             await alice.call("register", name="alice")
     tender.signal(signal.SIGCONT)
     await alice.call("register", name="alice")
