@@ -51,6 +51,7 @@ class Switch:
         ipv6: str | None = None,
         interface: str = "eth0",
         bridge: str = "br0",
+        bits: int = 24,
     ) -> None:
         """Plug a machine in, a new one or by one more interface. `ipv6` may be `link`."""
         space = self._space(name)
@@ -63,7 +64,7 @@ class Switch:
         if ipv6 is None:
             self._at(space, "sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=1")
         if ipv4 is not None:
-            self._at(space, "ip", "addr", "add", f"{ipv4}/24", "dev", interface)
+            self._at(space, "ip", "addr", "add", f"{ipv4}/{bits}", "dev", interface)
         self._at(space, "ip", "link", "set", interface, "up")
         if ipv6 and ipv6 != "link":
             self._at(space, "ip", "addr", "add", f"{ipv6}/64", "dev", interface, "nodad")
@@ -92,6 +93,13 @@ class Switch:
     def set_sysctl(self, name: str, setting: str) -> None:
         """Change a setting of the machine's kernel, `name=value`."""
         self._at(self._space(name), "sysctl", "-qw", setting)
+
+    def add_void(self, name: str, network: str, *, gateway: str = "10.77.0.254") -> None:
+        """Let a machine reach a network from which nothing ever answers."""
+        space, mac = self._space(name), "02:00:00:00:00:fe"
+        self._at(space, "ip", "route", "add", network, "via", gateway, "dev", "eth0")
+        neighbour = ["lladdr", mac, "dev", "eth0", "nud", "permanent"]
+        self._at(space, "ip", "neigh", "add", gateway, *neighbour)
 
     def prefix(self, name: str) -> tuple[str, ...]:
         """What to put before a command so that it runs on the machine."""

@@ -167,10 +167,9 @@ class Worker:
         gc.collect()
         return {"tasks": len(asyncio.all_tasks()), "objects": len(gc.get_objects())}
 
-    async def op_sight_dead(self, count: int) -> None:
-        """Let discovery see nodes where nobody listens."""
-        for number in range(count):
-            endpoint = f"tcp://127.8.{number // 200}.{number % 200 + 1}:{30_000 + number}"
+    async def op_sight(self, endpoints: list[str]) -> None:
+        """Let discovery see a node at each of these endpoints."""
+        for endpoint in endpoints:
             sighted = Sighted(Source.MDNS, CurveKey(os.urandom(32)), (endpoint,))
             self._agent._node.post(sighted)
 
