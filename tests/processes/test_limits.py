@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import socket
 import sys
-import time
 
 import pytest
 
 from mesh.net.sockets import raise_file_limit
+from tests.dead_peers import KINDS, cost_of
+from tests.network.machines import NotPermittedError
 from tests.processes.hosts import Mesh, Session, contents, free_port
-from tests.usage import usage_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits and signals of POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
@@ -68,19 +68,15 @@ async def test_a_node_that_runs_out_of_files_does_what_it_can(mesh: Mesh, files,
 
 @LINUX
 @pytest.mark.long
-async def test_a_thousand_dead_peers_cost_next_to_nothing(mesh: Mesh):
-    alice = await mesh.join("alice", "h1", peers=dead_peers(250))
-    await alice.call("sight_dead", count=750)
-    most, begun, before_s = 0, time.monotonic(), 0.0
-    while (passed_s := time.monotonic() - begun) < 40:
-        used = usage_of(alice.pid)
-        most = max(most, used.files)
-        if not before_s and passed_s > 20:
-            before_s = used.cpu_s
-        await asyncio.sleep(0.25)
-    assert most < 300
-    used = usage_of(alice.pid)
-    assert (used.cpu_s - before_s) / 20 < 0.04
-    assert used.resident_mib < 150
-    await mesh.join("bob", "h1")
-    assert await alice.sees(5, bob="live") < 5
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_thousand_dead_peers_cost_next_to_nothing(kind):
+    try:
+        cost = await cost_of(kind, 1000, minutes=1)
+    except (NotPermittedError, FileNotFoundError) as exc:
+        pytest.skip(f"network namespaces are not permitted here: {exc}")
+    print(cost)
+    assert cost.files < 300
+    assert cost.resident_mib < 150
+    # Two percent are meant (`python -m tests.dead_peers`); a busy machine makes everything dearer.
+    assert cost.percents[0] < 4
+    assert cost.found_s < 5
