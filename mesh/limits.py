@@ -193,7 +193,7 @@ near_bytes_max: Final = 8 * MIB
 offer_interval_s: Final = 15.0
 offer_pause_s: Final = 60.0
 transfers_interval_s: Final = 2.5
-chunks_sending_max: Final = 32
+chunks_sending_max: Final = 64
 file_batch_bytes_max: Final = MIB
 partials_per_author_max: Final = 64
 partial_sync_bytes: Final = 8 * MIB
@@ -209,7 +209,8 @@ hash_bytes: Final = 128 * KIB
 
 assert content_bytes_max + data_bytes_max < body_bytes_max < frame_bytes_max
 assert file_bytes_max + 4 * KIB < body_bytes_max
-assert chunk_bytes_max <= fetch_window_bytes <= fetch_backlog_bytes_max <= partial_sync_bytes
+assert chunk_bytes_max <= fetch_window_bytes <= fetch_backlog_bytes_max // 4
+assert fetch_backlog_bytes_max <= partial_sync_bytes
 assert chunk_bytes_max <= batch_bytes_max
 assert offers_open_max <= fetches_per_author_max <= partials_per_author_max
 assert partial_sync_bytes < files_free_bytes_scarce < files_free_bytes_stop < files_free_bytes_min

@@ -129,16 +129,18 @@ class Engine:
         self._ticked = Bell()
         stores.alarm = self._commit_now
 
-    def post(self, event: Event) -> None:
-        """Add an event to the next tick."""
+    def post(self, event: Event, *, can_wait: bool = False) -> None:
+        """Add an event to the next tick; one that can wait causes none."""
         self._events.append(event)
         self._posted += 1
-        self._wake.set()
+        if not can_wait:
+            self._wake.set()
         self._look_for_room()
 
     async def settle(self) -> None:
         """Wait until every event posted so far has been carried out."""
         wanted = self._posted
+        self._wake.set()
         with self._ticked.listen() as ear:
             while self._carried_out < wanted:
                 await ear.wait()

@@ -118,9 +118,9 @@ class MeshNode:
 
     # What agents use.
 
-    def post(self, event: Event) -> None:
-        """Hand an event to the core."""
-        self._engine.post(event)
+    def post(self, event: Event, *, can_wait: bool = False) -> None:
+        """Hand an event to the core; one that can wait goes with the next that cannot."""
+        self._engine.post(event, can_wait=can_wait)
 
     async def settle(self) -> None:
         """Wait until everything posted so far has been carried out."""

@@ -18,6 +18,8 @@ from mesh import limits
 from mesh.config import Config
 from mesh.core.events import Event
 from mesh.core.filework import (
+    ChunkKept,
+    ChunkSent,
     CopyNear,
     DropSpool,
     FileReached,
@@ -44,7 +46,7 @@ Progress = Callable[[int, int], None]
 class Surroundings(Protocol):
     """What the transfers need of their node."""
 
-    def post(self, event: Event) -> None: ...
+    def post(self, event: Event, *, can_wait: bool = False) -> None: ...
     def send(self, link: LinkId, packet: Packet) -> None: ...
     def files_of(self, key: MailboxKey) -> Path: ...
     def needs_file(self, key: MailboxKey, digest: bytes) -> bool: ...
@@ -75,6 +77,7 @@ class Transfers:
         self._pins_lock = threading.Lock()
         self._pins: Counter[tuple[MailboxKey, bytes]] = Counter()
         self._common: set[tuple[MailboxKey, bytes]] = set()
+        self._untold = 0
         self._watchers: dict[tuple[MailboxKey, bytes], list[Progress]] = {}
 
     async def __aenter__(self) -> Self:
@@ -172,8 +175,9 @@ class Transfers:
             events, sendings = await loop.run_in_executor(self._thread, self._desk.perform, batch)
             for link, packet in sendings:
                 self._node.send(link, packet)
+            can_wait = self._can_wait(batch, events)
             for event in events:
-                self._node.post(event)
+                self._node.post(event, can_wait=can_wait)
             for task in batch:
                 self._tell(task)
 
@@ -195,6 +199,21 @@ class Transfers:
         if not self._tasks:
             self._wake.clear()
         return batch
+
+    def _can_wait(self, batch: list[FileTask], events: list[Event]) -> bool:
+        """Whether the core need not hear at once how pieces fared: the next ones will wake it.
+
+        It asks for no more while it believes that many wait for the disk, so now and then it must.
+        """
+        if not all(isinstance(event, ChunkSent | ChunkKept) for event in events):
+            return False
+        if not all(isinstance(task, SendChunk | KeepChunk) for task in batch):
+            return False
+        self._untold += sum(len(task.data) for task in batch if isinstance(task, KeepChunk))
+        if self._untold < limits.fetch_backlog_bytes_max // 2:
+            return True
+        self._untold = 0
+        return False
 
     def _is_needed(self, key: MailboxKey, digest: bytes) -> bool:
         """Whether a message that is being accepted, or a letter that is owed, has this file."""
