@@ -170,6 +170,18 @@ def sent(to: str, receipt: ReceiptSurface) -> JsonObject:
         case _ if recipient.forwarded_from:
             text = f"Message forwarded from {recipient.forwarded_from} to {recipient.to}"
             return ok(text, **keys)
+        case _ if recipient.is_changed:
+            text = (
+                f"Message sent to another {recipient.to} than the one known, which is away: its "
+                f"key is {recipient.fingerprint[:8]}. Tell your user if that is not expected"
+            )
+            return ok(text, verified="changed", **keys)
+        case "queued" if recipient.why == "pin_conflict":
+            text = (
+                f"Message queued for {recipient.to} (pin conflict: it waits for the agent known by "
+                "that name; your user may let another one have it by mesh trust)"
+            )
+            return ok(text, **keys)
         case "queued":
             why = recipient.why.replace("_", " ") or "not yet confirmed"
             return ok(f"Message queued for {recipient.to} ({why})", **keys)

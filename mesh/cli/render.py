@@ -121,6 +121,17 @@ def sent_text(to: str, recipients: Sequence[Recipient]) -> str:
             return f"Message queued for {to} (not yet registered)"
         case _ if recipient.forwarded_from:
             return f"Message forwarded from {recipient.forwarded_from} to {recipient.to}"
+        case _ if recipient.is_changed:
+            return (
+                f"Message sent to another {recipient.to} than before, {recipient.fingerprint[:8]}: "
+                f"the one known is away (mesh trust {recipient.to} {recipient.fingerprint} if it "
+                "moved)"
+            )
+        case "queued", "pin_conflict":
+            return (
+                f"Message queued for {recipient.to} (pin_conflict: it waits for the agent known by "
+                "that name; mesh list shows the other one, mesh trust lets it have the mail)"
+            )
         case "queued", why if why:
             return f"Message queued for {recipient.to} ({why})"
         case _:

@@ -53,13 +53,17 @@ class Transmission:
 
 @value
 class RecipientState:
-    """Where a message stands with one recipient. `forwarded_from` is the former name used."""
+    """Where a message stands with one recipient. `forwarded_from` is the former name used.
+
+    `is_changed`: the name has another key than the one pinned for it, whose agent is away.
+    """
 
     to: str
     key: MailboxKey | None
     state: State
     why: Why = Why.NONE
     forwarded_from: str = ""
+    is_changed: bool = False
 
 
 @value

@@ -20,6 +20,7 @@ class _Target:
     key: MailboxKey | None
     to_prefix: str = ""
     forwarded_from: str = ""
+    is_changed: bool = False
 
 
 class Requests:
@@ -36,7 +37,7 @@ class Requests:
         found = self._post.origins.whom(mailbox, event.to, age_s=0.0, now=now)
         target = _Target(event.to.name, None, event.to.fingerprint_prefix)
         if found is not None:
-            target = _Target(found.name, found.key, "", found.forwarded_from)
+            target = _Target(found.name, found.key, "", found.forwarded_from, found.is_changed)
         is_accepted = self._accept(event.token, mailbox, [target], event.drafts, now, out)
         if is_accepted and found is not None:
             self._post.origins.pin_new(mailbox, found.name, found.key, out)
@@ -146,9 +147,16 @@ class Requests:
             self._post.put(mailbox, letters, must_wait=must_wait, now=now, out=out)
             for beside, owed in zip(entries, letters, strict=True):
                 beside.append(owed.entry(now))
-            why = self._post.explain(mailbox, letters[0], now)
-            state = RecipientState(target.to, target.key, State.QUEUED, why, target.forwarded_from)
-            states.append(state)
+            states.append(
+                RecipientState(
+                    target.to,
+                    target.key,
+                    State.QUEUED,
+                    self._post.explain(mailbox, letters[0], now),
+                    target.forwarded_from,
+                    is_changed=target.is_changed,
+                )
+            )
         puts = [
             PutOutbox(tuple(beside), draft.body)
             for beside, draft in zip(entries, drafts, strict=True)

@@ -1,6 +1,7 @@
 """What the sender of a message knows of it so far; grows while the node lives."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -42,6 +43,7 @@ class Receipt:
                 at=self._at.get(key),
                 fingerprint=fingerprint(state.key) if state.key else "",
                 forwarded_from=state.forwarded_from,
+                is_changed=state.is_changed,
             )
             for key, state in self._states.items()
         ]
@@ -58,9 +60,7 @@ class Receipt:
         if key is None:
             return
         old = self._states[key]
-        self._states[key] = effects.RecipientState(
-            old.to, recipient or old.key, state, why, old.forwarded_from
-        )
+        self._states[key] = replace(old, key=recipient or old.key, state=state, why=why)
         self._at[key] = datetime.now(UTC)
         if self._changed is not None:
             self._changed.set()

@@ -48,7 +48,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Where a message stands with one recipient; `at` is the last change, None if unknown."""
+    """Where a message stands with one recipient; `at` is the last change, None if unknown.
+
+    `is_changed`: when it was sent, the name had another key than the one known here.
+    """
 
     to: str
     state: str
@@ -56,6 +59,7 @@ class Recipient:
     at: datetime | None = None
     fingerprint: str = ""
     forwarded_from: str = ""
+    is_changed: bool = False
 
     def to_json(self) -> JsonObject:
         """Return the entry as plain JSON values."""

@@ -177,6 +177,16 @@ def test_a_forwarded_message_says_so():
     assert answer == accepted(RecipientState("robert", BOB, State.QUEUED, Why.NONE, "bob"))
 
 
+def test_a_message_that_goes_to_another_key_than_the_pinned_one_says_so():
+    """PROTOCOL.md NAME-4."""
+    node = with_bob()
+    submit(node)
+    give(node, BOB_LINK, Leave())
+    accept(node, LinkId(-9), greeting(THIRD_NODE), card(CAROL, "bob"))
+    (answer,) = submit(node).answers
+    assert answer == accepted(RecipientState("bob", CAROL, State.QUEUED, is_changed=True))
+
+
 def test_a_full_outbox_denies_and_changes_nothing():
     """PROTOCOL.md OUT-11: no pin either."""
     large = replace(entry(1), letter=replace(entry(1).letter, body_bytes=limits.outbox_bytes_max))

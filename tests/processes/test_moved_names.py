@@ -96,7 +96,9 @@ async def test_old_host_is_down_and_comes_back(mesh: Mesh):
     """PROTOCOL.md NAME-4, NAME-8."""
     story = await begin(mesh, is_tended=False)
     new, waiting = await move(story, "meanwhile")
-    after = await story.send("after")
+    sent = await story.sam.call("send", to="bob", content="after")
+    assert [recipient["is_changed"] for recipient in sent["recipients"]] == [True]
+    after = sent["id"]
     assert await verified(new) == [("after", "first_contact")]
     await story.await_state(after, "shown")
     assert await story.state(waiting) == ("queued", "pin_conflict")
