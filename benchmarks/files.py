@@ -6,8 +6,8 @@ encryption that every link of the mesh has) and by the mesh. The
 mesh is measured from the accepted message to its ack (`transfer`) and from the call (`whole`, which
 has the copy into the spool in it); once between two state directories of this machine, where the
 recipient reads the author's spooled copy itself (`near`), and once over the link, as between
-machines (`link`). Memory is each process's own peak; the latency is that of short
-messages to the same agent, while nothing else happens and during the transfer.
+machines (`link`). Memory is each process's own peak; the latency is that of short messages to the
+same agent, one every 20 ms, while nothing else happens and from the call to the end of a transfer.
 """
 
 import argparse
@@ -31,6 +31,7 @@ CHUNK_BYTES = 256 * 1024
 PIPE_CHUNKS = 16
 SERVER_SECRET = b"rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 WAIT_S = 120.0
+PAUSE_S = 0.02
 
 
 def main() -> int:
@@ -65,6 +66,7 @@ def _measure(place: Path, *, mib: int, rounds: int) -> dict[str, Any]:
         with (shared / "file.bin").open("wb") as file:
             for _ in range(mib):
                 file.write(os.urandom(1 << 20))
+            os.fsync(file.fileno())
         here = place / str(number)
         here.mkdir()
         plain_s = _pair(here, "plain_receiver", "plain_sender")["receiver"]["seconds"]
@@ -181,14 +183,14 @@ async def _send(place: Path) -> dict[str, Any]:
         first = await alice.send("bob", "begin")
         assert await first.wait("delivered", 30)
         await _latencies(alice, 30)
-        idle = await _latencies(alice, 200)
+        idle = await _latencies(alice, 100, pause_s=PAUSE_S)
         before_mib = _peak_mib()
-        begin = time.perf_counter()
-        shared = await alice.share_file("bob", _shared(place) / "file.bin")
-        accepted = time.perf_counter()
         busy: list[float] = []
         async with asyncio.TaskGroup() as group:
             mail = group.create_task(_talk(alice, busy))
+            begin = time.perf_counter()
+            shared = await alice.share_file("bob", _shared(place) / "file.bin")
+            accepted = time.perf_counter()
             assert await shared.wait("delivered", WAIT_S)
             end = time.perf_counter()
             mail.cancel()
@@ -208,20 +210,20 @@ async def _send(place: Path) -> dict[str, Any]:
     }
 
 
-async def _latencies(alice: mesh.Agent, count: int) -> list[float]:
+async def _latencies(alice: mesh.Agent, count: int, *, pause_s: float = 0) -> list[float]:
     found = []
     for _ in range(count):
         begin = time.perf_counter()
         receipt = await alice.send("bob", "how long does this take?")
         assert await receipt.wait("delivered", 30)
         found.append(time.perf_counter() - begin)
+        await asyncio.sleep(pause_s)
     return found
 
 
 async def _talk(alice: mesh.Agent, found: list[float]) -> None:
     while True:
-        found += await _latencies(alice, 1)
-        await asyncio.sleep(0.02)
+        found += await _latencies(alice, 1, pause_s=PAUSE_S)
 
 
 def _near_receiver(place: Path) -> None:

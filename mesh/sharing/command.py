@@ -1,19 +1,18 @@
 """Running a command whose output is shared: bounded in time, size and reach.
 
 The command gets no input, its own session, an environment of a few harmless variables, and no
-secrets. Everything it starts carries a mark in its environment, so that on Linux also children that
-left the session are found and ended with it. Its output is collected as it comes, beginning and end
-kept; a child that holds the pipe open after the command ended is not waited for.
+secrets. On Linux a small program runs it (`reaper`) that ends with it everything it has started,
+also what has left its session. Its output is collected as it comes, beginning and end kept; a child
+that holds the pipe open after the command ended is not waited for.
 """
 
 import asyncio
 import os
 import re
-import secrets as random_secrets
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,9 +22,6 @@ from mesh.errors import UsageError
 from mesh.sharing.confine import Fence
 from mesh.sharing.policy import permit, split_command
 from mesh.sharing.redaction import redact, secret_values
-
-if sys.platform == "linux":
-    import resource
 
 _PASSED: Final[tuple[str, ...]] = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV"),
@@ -41,11 +37,13 @@ _SET: Final = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
 }
-_MARK: Final = "MESH_SHARED_COMMAND"
+_REAPER: Final = Path(__file__).with_name("reaper.py")
+_HAS_REAPER: Final = sys.platform == "linux" and bool(sys.executable)
+_REPORT_BYTES_MAX: Final = 500
 _END_DELAY_S: Final = 1.0
 _END_DELAY_CANCELLED_S: Final = 0.2
 _PIPE_DELAY_S: Final = 0.3
-_SWEEPS_MAX: Final = 5
+_SWEEP_DELAY_S: Final = 3.0
 # Kept beside what is shown, so that a secret across the cut is seen whole before it is redacted.
 _MARGIN_BYTES: Final = 8 * limits.KIB
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -85,11 +83,10 @@ async def run_shared_command(
     cwd = fence.cwd
     if not cwd.is_dir():
         raise UsageError(f"The working directory {cwd} does not exist.")
-    mark = random_secrets.token_hex(16)
-    passed = _environment(environ, mark)
+    passed = _environment(environ)
     program = _find_program(arguments[0], passed.get("PATH", os.defpath), cwd)
     output, timed_out = await _run(
-        [program, *arguments[1:]], cwd=cwd, environ=passed, mark=mark, timeout_s=timeout_s
+        [program, *arguments[1:]], cwd=cwd, environ=passed, timeout_s=timeout_s
     )
     hidden = secret_values(environ) | frozenset(secrets)
     stdout, is_stdout_cut = output.streams[1].text(hidden)
@@ -169,23 +166,51 @@ class _Output(asyncio.SubprocessProtocol):
 
 
 async def _run(
-    arguments: list[str], *, cwd: Path, environ: dict[str, str], mark: str, timeout_s: float
+    arguments: list[str], *, cwd: Path, environ: dict[str, str], timeout_s: float
 ) -> tuple[_Output, bool]:
-    loop = asyncio.get_running_loop()
+    report, reporting = os.pipe()
     try:
-        transport, output = await loop.subprocess_exec(
+        transport, output = await _start(arguments, cwd=cwd, environ=environ, reporting=reporting)
+        timed_out = await _attend(transport, output, timeout_s)
+        os.set_blocking(report, False)
+        os.close(reporting)
+        reporting = -1
+        _take_report(os.read(report, _REPORT_BYTES_MAX).decode(), output, arguments[0])
+    finally:
+        for descriptor in (report, reporting):
+            if descriptor >= 0:
+                os.close(descriptor)
+    return output, timed_out
+
+
+async def _start(
+    arguments: list[str], *, cwd: Path, environ: dict[str, str], reporting: int
+) -> tuple[asyncio.SubprocessTransport, _Output]:
+    line = arguments
+    passed: tuple[int, ...] = ()
+    if _HAS_REAPER:
+        delays = (str(_END_DELAY_S), str(_PIPE_DELAY_S))
+        line = [sys.executable, "-I", "-S", str(_REAPER), str(reporting), *delays, *arguments]
+        passed = (reporting,)
+    try:
+        return await asyncio.get_running_loop().subprocess_exec(
             _Output,
-            *arguments,
+            *line,
             stdin=asyncio.subprocess.DEVNULL,
             cwd=cwd,
             env=environ,
             start_new_session=True,
             umask=0o077,
+            pass_fds=passed,
         )
     except (OSError, ValueError) as exc:
         raise UsageError(f"{arguments[0]} cannot be run ({exc}).") from exc
-    process_id = transport.get_pid()
-    _forbid_core_files(process_id)
+
+
+async def _attend(
+    transport: asyncio.SubprocessTransport, output: _Output, timeout_s: float
+) -> bool:
+    """Wait for a command to end, or make it; tell whether its time was up."""
     timed_out = False
     end_delay_s = _END_DELAY_CANCELLED_S
     try:
@@ -200,20 +225,30 @@ async def _run(
     finally:
         try:
             if not output.exited.is_set():
-                _signal_group(process_id, transport, is_final=False)
+                _signal_group(transport, is_final=False)
                 await _wait(output.exited, end_delay_s)
         finally:
-            _signal_group(process_id, transport, is_final=True)
-            _sweep(mark)
+            _signal_group(transport, is_final=True)
             await _close(transport, output)
-    return output, timed_out
+    return timed_out
+
+
+def _take_report(text: str, output: _Output, program: str) -> None:
+    """Take over how the command ended from the program that ran it."""
+    word, _, rest = text.partition(" ")
+    if word == "failed":
+        raise UsageError(f"{program} cannot be run ({rest.partition('ended')[0]}).")
+    if word == "ended":
+        output.returncode = int(rest)
 
 
 async def _close(transport: asyncio.SubprocessTransport, output: _Output) -> None:
-    await _wait(output.exited, _END_DELAY_S)
+    await _wait(output.exited, _SWEEP_DELAY_S)
     await _wait(output.drained, _PIPE_DELAY_S)
     returncode = transport.get_returncode()
-    if returncode is not None:
+    if returncode is None:
+        transport.kill()
+    else:
         output.returncode = returncode
     transport.close()
     await _wait(output.closed, _END_DELAY_S)
@@ -227,62 +262,26 @@ async def _wait(event: asyncio.Event, delay_s: float) -> None:
         return
 
 
-def _signal_group(
-    process_id: int, transport: asyncio.SubprocessTransport, *, is_final: bool
-) -> None:
-    """Ask, or make, the command and what it started in its session end."""
+def _signal_group(transport: asyncio.SubprocessTransport, *, is_final: bool) -> None:
+    """Ask, or make, the command and what it started end; the reaper is made by asking again."""
+    makes = signal.SIGTERM if _HAS_REAPER else getattr(signal, "SIGKILL", signal.SIGTERM)
     try:
         if os.name == "posix":
-            os.killpg(process_id, signal.SIGKILL if is_final else signal.SIGTERM)
+            os.killpg(transport.get_pid(), makes if is_final else signal.SIGTERM)
         elif is_final and transport.get_returncode() is None:
             transport.kill()
     except (ProcessLookupError, PermissionError):
         return
 
 
-def _sweep(mark: str) -> None:
-    """End children that left the session, on Linux; repeated, as they may be starting others."""
-    for _ in range(_SWEEPS_MAX):
-        found = list(_marked(mark))
-        for process_id in found:
-            try:
-                os.kill(process_id, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        if not found:
-            return
-
-
-def _marked(mark: str) -> Iterator[int]:
-    needle = f"{_MARK}={mark}".encode()
-    if not Path("/proc/self/environ").exists():
-        return
-    for directory in Path("/proc").iterdir():
-        if directory.name.isdecimal():
-            try:
-                if needle in (directory / "environ").read_bytes():
-                    yield int(directory.name)
-            except OSError:
-                continue  # ended meanwhile, or of another user
-
-
-def _forbid_core_files(process_id: int) -> None:
-    """Keep a crash from writing memory into the working directory (Linux)."""
-    if sys.platform == "linux":
-        try:
-            resource.prlimit(process_id, resource.RLIMIT_CORE, (0, 0))
-        except OSError:
-            return  # ended already
-
-
-def _environment(environ: Mapping[str, str], mark: str) -> dict[str, str]:
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     upper = {name.upper(): text for name, text in environ.items()}
     passed = {name: upper[name] for name in _PASSED if name in upper}
     passed |= {name: text for name, text in environ.items() if name.startswith("LC_")}
     # Relative entries would find programs planted in the working directory.
     entries = [entry for entry in passed.get("PATH", os.defpath).split(os.pathsep) if entry]
     passed["PATH"] = os.pathsep.join(entry for entry in entries if Path(entry).is_absolute())
-    return passed | _SET | {_MARK: mark}
+    return passed | _SET
 
 
 def _find_program(name: str, path: str, cwd: Path) -> str:

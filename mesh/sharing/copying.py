@@ -1,6 +1,7 @@
 """Copying a file while it is hashed and synced, both in threads beside the reads and writes."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ from typing import Final
 from mesh import limits
 from mesh.wire.digests import FileHash
 
-PIECE_BYTES: Final = limits.MIB
+PIECE_BYTES: Final = 256 * limits.KIB
+_AHEAD_MAX: Final = 4
 
 
 class SyncBehind:
@@ -58,20 +60,22 @@ class SyncBehind:
 
 @contextmanager
 def hashing_beside(digest: FileHash) -> Iterator[Callable[[bytes], None]]:
-    """Give a function that hashes a piece while its caller goes on; at most one is under way.
+    """Give a function that hashes a piece while its caller goes on; a few may wait for it.
 
-    When the block ends, all pieces are hashed.
+    When the block ends, all pieces are hashed. Pieces are small, since a processor is given to
+    others (whoever carries mail) between them.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest") as thread:
-        pending = thread.submit(lambda: None)
+        pending: deque[Future[None]] = deque()
 
         def update(piece: bytes) -> None:
-            nonlocal pending
-            pending.result()
-            pending = thread.submit(digest.update, piece)
+            if len(pending) >= _AHEAD_MAX:
+                pending.popleft().result()
+            pending.append(thread.submit(digest.update, piece))
 
         yield update
-        pending.result()
+        while pending:
+            pending.popleft().result()
 
 
 def copy_hashed(

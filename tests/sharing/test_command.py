@@ -225,10 +225,10 @@ async def test_a_timeout_ends_the_command_and_its_children(project):
         "time.sleep(60)",
     )
     started = time.monotonic()
-    result = await _run(command, project, timeout_s=0.5)
+    result = await _run(command, project, timeout_s=2)
     assert result.timed_out
     assert result.returncode == -signal.SIGTERM
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 9
     assert not _is_alive(int(result.stdout))
 
 
@@ -238,7 +238,7 @@ async def test_a_command_that_ignores_the_request_to_end_is_made_to(project):
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "print('ready', flush=True)\ntime.sleep(60)",
     )
-    result = await _run(command, project, timeout_s=0.5)
+    result = await _run(command, project, timeout_s=2)
     assert result.timed_out
     assert result.returncode == -signal.SIGKILL
 
@@ -254,10 +254,58 @@ async def test_a_child_that_left_the_session_and_holds_the_pipe_hangs_nothing(is
         "print(child.pid, flush=True)" + end,
     )
     started = time.monotonic()
-    result = await _run(command, project, timeout_s=10 if is_orphan else 0.5)
+    result = await _run(command, project, timeout_s=10 if is_orphan else 2)
     assert result.timed_out is not is_orphan
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 9
     assert not _is_alive(int(result.stdout))
+
+
+ESCAPE = """
+import os, sys, time
+if os.fork():
+    time.sleep({stays})
+    sys.exit()
+os.setsid()
+if os.fork():
+    os._exit(0)
+nowhere = os.open(os.devnull, os.O_RDWR)
+for number in range(3):
+    os.dup2(nowhere, number)
+open("part{number}", "w").write(str(os.getpid()))
+os.rename("part{number}", "pid{number}")
+if {number}:
+    os.execve("/bin/sleep", ["sleep", "60"], {{}})
+os.execve(sys.executable, [sys.executable, "other.py"], {{}})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a subreaper is Linux")
+@pytest.mark.parametrize("way", ["ends", "times out", "is cancelled"])
+async def test_nothing_escapes_that_changed_session_parent_and_environment(way, project):
+    stays = 0.5 if way == "ends" else 60
+    (project / "other.py").write_text(ESCAPE.format(stays=60, number=1))
+    command = _script(project, ESCAPE.format(stays=stays, number=0))
+    pids = [project / "pid0", project / "pid1"]
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(_run(command, project, timeout_s=2 if "out" in way else 15))
+        while not all(pid.exists() for pid in pids):
+            await asyncio.sleep(0.01)
+        if way == "is cancelled":
+            running.cancel()
+    assert running.cancelled() is (way == "is cancelled")
+    if not running.cancelled():
+        assert running.result().timed_out is (way == "times out")
+    assert [int(pid.read_text()) for pid in pids if _is_alive(int(pid.read_text()))] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the reaper is Linux")
+async def test_what_is_no_program_is_named_and_a_signal_is_told(project):
+    (project / "noise").write_bytes(b"\x7fELF no program at all")
+    (project / "noise").chmod(0o700)
+    with pytest.raises(UsageError, match="cannot be run"):
+        await _run("./noise", project)
+    command = _script(project, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert (await _run(command, project)).returncode == -signal.SIGKILL
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
