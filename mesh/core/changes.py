@@ -27,7 +27,10 @@ class ReserveSequences:
 
 @value
 class BindOutbox:
-    """Give a waiting letter its recipient and sequence."""
+    """Give a waiting letter its recipient and sequence, or let one with a file wait for another.
+
+    From now on it is not narrowed to a fingerprint any more.
+    """
 
     row: int
     letter: Letter

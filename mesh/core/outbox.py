@@ -265,6 +265,13 @@ class Outbox:
         self.files[owed.row] = owed
         return (BindOutbox(owed.row, owed.letter),)
 
+    def widen_files(self, name: str) -> tuple[Change, ...]:
+        """Let waiting letters with a file, addressed to one key of this name, go to another."""
+        narrow = [o for o in self.files.values() if o.to_prefix and fold(o.letter.to) == fold(name)]
+        for owed in narrow:
+            owed.to_prefix = ""
+        return tuple(BindOutbox(owed.row, owed.letter) for owed in narrow)
+
     def expired(self, now: float) -> list[Owed]:
         """Take out and return every letter whose time has come."""
         gone = [owed for owed in self if owed.expires_at <= now]
@@ -300,6 +307,7 @@ class Outbox:
     def _bind(self, owed: Owed, recipient: MailboxKey, to: str) -> tuple[Change, ...]:
         sequence, reserve, _ = self.take_sequence(recipient)
         owed.letter = replace(owed.letter, recipient=recipient, sequence=sequence, to=to)
+        owed.to_prefix = ""
         self.streams[recipient].add(owed)
         bind = BindOutbox(owed.row, owed.letter)
         return (reserve, bind) if reserve else (bind,)

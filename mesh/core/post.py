@@ -305,9 +305,8 @@ class Post:
             and owed.letter.recipient not in {None, key}
             and fold(owed.letter.to) == fold(name)
         ]
-        for owed in mailbox.outbox.files.values():
-            if fold(owed.letter.to) == fold(name):
-                owed.to_prefix = ""
+        widened = mailbox.outbox.widen_files(name)
+        out.changes.extend((mailbox.key, change) for change in widened)
         for owed in sorted(moving, key=lambda o: o.row):
             has_file = owed.letter.file is not None
             outbox = mailbox.outbox

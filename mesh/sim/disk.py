@@ -249,7 +249,7 @@ class Disk:
             case BindOutbox(row, letter):
                 self._reserve(letter.recipient, letter.sequence)
                 if row in it.outbox and it.outbox[row].state is State.QUEUED:
-                    it.outbox[row].letter = letter
+                    it.outbox[row].letter, it.outbox[row].to_prefix = letter, ""
             case MarkSent(rows):
                 for row in rows:
                     if row in it.outbox:

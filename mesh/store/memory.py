@@ -234,7 +234,7 @@ class MemoryStore:
             case BindOutbox():
                 owed = disk.outbox.get(change.row)
                 if owed is not None and owed.state is State.QUEUED:
-                    owed.letter = change.letter
+                    owed.letter, owed.to_prefix = change.letter, ""
                 self._reserve(change.letter.recipient, change.letter.sequence)
             case MarkSent():
                 for row in change.rows:

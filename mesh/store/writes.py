@@ -218,17 +218,18 @@ class Batch:
 
     def _bind(self, change: BindOutbox) -> None:
         found = self._db.execute(
-            "SELECT deadline_s, to_prefix FROM outbox WHERE row = ? AND state = 0", (change.row,)
+            "SELECT deadline_s FROM outbox WHERE row = ? AND state = 0", (change.row,)
         ).fetchone()
         if found is None:
             return
         letter = change.letter
         header = letters.encode(letter)
         self._db.execute(
-            "UPDATE outbox SET recipient = ?, address = ?, letter = ?, digest = ? WHERE row = ?",
+            "UPDATE outbox SET recipient = ?, to_prefix = '', address = ?, letter = ?, digest = ?"
+            " WHERE row = ?",
             (
                 *(letter.recipient, letter.to, header),
-                *(outbox_digest(change.row, found[0], found[1], header), change.row),
+                *(outbox_digest(change.row, found[0], "", header), change.row),
             ),
         )
 

@@ -320,6 +320,26 @@ def test_trust_moves_mail_that_never_left_and_only_that():
     assert effects.answers == (Done(T, ALICE),)
 
 
+def test_trust_in_the_newcomer_lets_a_waiting_file_go_to_it_and_is_remembered():
+    """PROTOCOL.md FILE-2: the letter is not narrowed to the old key any more, on the disk too."""
+    file = FileRef(b"f" * 32, 5 * limits.MIB, "big.bin")
+    waiting = entry(1, to_prefix=fingerprint(BOB))
+    letter = replace(waiting.letter, to="bob", kind=Kind.FILE, file=file)
+    made = snapshot(
+        ALICE,
+        "alice",
+        outbox=(replace(waiting, letter=letter),),
+        next_row=2,
+        pins={"bob": Pin("bob", BOB)},
+    )
+    node = node_of_alice(made)
+    accept(node, -2, greeting(THIRD_NODE), card(CAROL, "bob"))
+    effects = trust(node)
+    assert [c for _, c in effects.changes if isinstance(c, BindOutbox)] == [BindOutbox(1, letter)]
+    offers = [packet for _, packet in effects.packets if isinstance(packet, Offer)]
+    assert offers == [Offer(ALICE, CAROL, file)]
+
+
 def test_trust_lets_a_file_go_to_the_newcomer_before_its_letter():
     """PROTOCOL.md FILE-2: that the old key has the file helps the new one nothing (seed 59837)."""
     file = FileRef(b"f" * 32, 5 * limits.MIB, "big.bin")
