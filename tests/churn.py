@@ -16,6 +16,7 @@ import asyncio
 import random
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.processes.hosts import Mesh, Session, free_port, new_mesh
@@ -25,6 +26,7 @@ from tests.usage import usage_of
 KEEPER = "keeper"
 KINDS = ("near", "door", "mdns")
 SEE_S = 30.0
+CALL_S = 120.0
 SETTLE_S = 3.0
 WARM_UP_ROUNDS = 10
 FILES_SLACK = 4
@@ -51,14 +53,14 @@ class Sample:
     guests: int
     files: int
     tasks: int
-    objects: int
+    objects: Counter[str]
     resident_mib: float
     cpu_s: float
 
     def __str__(self) -> str:
         return (
             f"{self.at_s:6.0f} s, {self.guests} guests: {self.files} descriptors, "
-            f"{self.tasks} tasks, {self.objects} objects, {self.resident_mib:.1f} MiB, "
+            f"{self.tasks} tasks, {self.objects.total()} objects, {self.resident_mib:.1f} MiB, "
             f"{self.cpu_s:.1f} s of CPU"
         )
 
@@ -111,7 +113,8 @@ class Churn:
         host = "home" if kind == "near" else name
         guest = await self._mesh.join(name, host, peers=peers, mdns=kind == "mdns")
         await guest.sees(SEE_S, **{KEEPER: "live"})
-        sent = await guest.call("send", to=KEEPER, content=f"{name} was here")
+        text = f"{name} was here"
+        sent = await guest.call("send", limit_s=CALL_S, to=KEEPER, content=text)
         async with asyncio.timeout(SEE_S):
             while not await keeper.call("check", sender=name):
                 await asyncio.sleep(0.05)
@@ -139,7 +142,7 @@ class Churn:
             guests=self.verdict.guests,
             files=used.files,
             tasks=inside["tasks"],
-            objects=inside["objects"],
+            objects=Counter(inside["objects"]),
             resident_mib=used.resident_mib,
             cpu_s=used.cpu_s,
         )
@@ -176,6 +179,8 @@ def main() -> int:
     args = parser.parse_args()
     plan = Plan(args.seed, args.minutes * 60, at_once=args.at_once, pause_s=args.pause)
     verdict = asyncio.run(churn(plan))
+    grown = verdict.samples[-1].objects - verdict.samples[0].objects
+    print("grown most:", ", ".join(f"{count} {kind}" for kind, count in grown.most_common(12)))
     held = "nothing remained" if not verdict.problems else "; ".join(verdict.problems)
     print(f"{verdict.guests} guests, {verdict.killed} of them killed: {held}")
     return 1 if verdict.problems else 0

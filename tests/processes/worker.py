@@ -16,6 +16,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -162,10 +163,11 @@ class Worker:
     async def op_trust(self, name: str, fingerprint: str) -> None:
         await self._agent.trust(name, fingerprint)
 
-    async def op_inside(self) -> dict[str, int]:
-        """Count what this process keeps, with all garbage gone."""
+    async def op_inside(self) -> dict[str, Any]:
+        """Count what this process keeps, with all garbage gone: tasks, and objects by type."""
         gc.collect()
-        return {"tasks": len(asyncio.all_tasks()), "objects": len(gc.get_objects())}
+        types = Counter(f"{type(o).__module__}.{type(o).__name__}" for o in gc.get_objects())
+        return {"tasks": len(asyncio.all_tasks()), "objects": types}
 
     async def op_sight(self, endpoints: list[str]) -> None:
         """Let discovery see a node at each of these endpoints."""
