@@ -30,15 +30,17 @@ from mesh.core.link import SELF_LINK
 from mesh.core.node import Node
 from mesh.driver.bell import Bell
 from mesh.driver.ciphers import Ciphers
-from mesh.driver.clock import SleepWatch, now_s
+from mesh.driver.clock import SleepWatch, now_s, wall_ms
 from mesh.driver.inbound import Inbound
 from mesh.driver.merge import Answering, Merged
 from mesh.driver.outbound import Outbound
 from mesh.driver.recovery import DiskWatch, Recovery, Reopen
+from mesh.driver.skew import Skews
 from mesh.driver.stores import Stores
 from mesh.errors import StoreError
 from mesh.model import LinkId, MailboxKey
 from mesh.net.interface import Discovery, Transport
+from mesh.packet import Mail
 
 _NEVER_UP: Final = frozenset({Loss.UNREACHABLE, Loss.REJECTED})
 _log = logging.getLogger(__name__)
@@ -115,6 +117,7 @@ class Engine:
             report=self._report,
             disk=disk,
         )
+        self.skews = Skews()
         self._files = files
         self._inbound = Inbound(ciphers, refuse=self._refuse, drops=self.drops)
         self._events: deque[Event] = deque()
@@ -274,7 +277,10 @@ class Engine:
             merged.add(self.core.step(self._events.popleft(), now))
         for event in self._inbound.take(now):
             merged.add(self.core.step(event, now))
-            if isinstance(event, LinkLost) and event.loss not in _NEVER_UP:
+            if isinstance(event, PacketReceived):
+                if isinstance(event.packet, Mail):
+                    self.skews.note(event.packet, wall_ms())
+            elif isinstance(event, LinkLost) and event.loss not in _NEVER_UP:
                 self._listener.link_lost()
         self._wake.clear()
         if self._is_ready():

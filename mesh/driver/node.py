@@ -185,7 +185,11 @@ class MeshNode:
             counts=counts,
             endpoints=self._transport.endpoints,
             drops=self._transport.drops + self._engine.drops,
-            problems=(*self.config.warnings, *self._rotation.problems),
+            problems=(
+                *self.config.warnings,
+                *self._rotation.problems,
+                *self._engine.skews.problems,
+            ),
             refusals=self._transport.refusals(),
         )
 

@@ -372,6 +372,13 @@ def test_who_disagrees_on_the_secret_is_named_by_address_once(home):
     ]
 
 
+def test_clock_that_differs_from_ours_is_a_finding_of_its_own(home):
+    config = Config(home=home, secret=SECRET)
+    said = "The clock of bob's machine is 10 minutes ahead of ours"
+    _, found = examine_agreement(config, [View(status(said), [])], [], apart=[])
+    assert (found.check, found.status, found.finding) == ("clock", "warn", f"{said}.")
+
+
 def test_agreement_is_said_where_there_is_a_secret(home):
     config = Config(home=home, secret=SECRET)
     (found,) = examine_agreement(config, [View(status(), [])], [], apart=[])

@@ -11,6 +11,7 @@ from mesh.config import Config
 
 _REFUSES: Final = re.compile(r"(\S+) refuses our secret")
 _REFUSED: Final = re.compile(r"(\S+) was refused \d+ times")
+_CLOCK: Final = re.compile(r"The clock of ")
 _SHOWN_MAX: Final = 12
 _HERE: Final = ("local", "127.0.0.1", "::1", "unknown")
 _AGREE: Final = (
@@ -43,11 +44,14 @@ def examine_agreement(
     refusing: dict[str, None] = {}
     refused: dict[str, None] = {}
     others: dict[str, None] = {}
+    clocks: list[str] = []
     for problem in _problems(config, views):
         if found := _REFUSES.match(problem):
             refusing[found[1]] = None
         elif found := _REFUSED.match(problem):
             refused[found[1]] = None
+        elif _CLOCK.match(problem):
+            clocks.append(problem)
         else:
             others[problem] = None
     findings = [_apart(each) for each in apart]
@@ -65,7 +69,8 @@ def examine_agreement(
     ]
     if not findings and config.mode == "secret":
         findings.append(ok("agreement", "No peer refuses our secret, and we refused none."))
-    return findings
+    mend = "Let both clocks be set by the network (NTP): mail shows the wrong time, nothing more."
+    return findings + [warn("clock", f"{one_line(text, 200)}.", mend) for text in clocks]
 
 
 def _problems(config: Config, views: Iterable[View]) -> dict[str, None]:
