@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import mesh
 from tests.processes.worker import LINE_BYTES_MAX, run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -123,5 +124,12 @@ def serve(link: socket.socket) -> None:
         os.close(handle)
 
 
+def import_all() -> None:
+    """Import what workers need: the package does so only when a name is used."""
+    for name in mesh.__all__:
+        getattr(mesh, name)
+
+
 if __name__ == "__main__":
+    import_all()
     serve(socket.socket(fileno=int(sys.argv[1])))
