@@ -82,6 +82,11 @@ async def refuse_strangers(
     finally:
         keyed.close()
         plain.close()
+    if keyed_outcome == zmq.EVENT_CLOSED:
+        raise TransportError(
+            f"This machine cannot reach itself at {endpoint}: switch its loopback interface on "
+            "(`ip link set lo up`), or let its firewall pass it."
+        )
     if keyed_outcome != zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         raise TransportError("The link encryption does not refuse strangers; not starting.")
     if plain_outcome not in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_DISCONNECTED):

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.network.lan import exchange, join_all, plug_in, see_all
+from tests.network.lan import exchange, join_all, join_on, plug_in, see_all
+from tests.processes.hosts import WorkerError
 
 BOTH = ("a", "b")
 
@@ -87,3 +88,10 @@ async def test_machine_whose_loopback_is_down_reaches_others(lan, mesh):
     await see_all([a, b], 10, BOTH)
     lan.set_link("a", "down", interface="lo")
     await exchange(a, b, "who needs it")
+
+
+async def test_machine_that_cannot_reach_itself_is_told_why(lan, mesh):
+    lan.add_machine("a")
+    lan.set_link("a", "down", interface="lo")
+    with pytest.raises(WorkerError, match="loopback interface"):
+        await join_on(lan, mesh, "a")
