@@ -18,8 +18,9 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
-from tests.processes.hosts import Mesh, Session, free_port, new_mesh
+from tests.processes.hosts import Mesh, Session, WorkerError, free_port, new_mesh
 from tests.processes.nursery import Nursery
 from tests.usage import usage_of
 
@@ -30,6 +31,7 @@ CALL_S = 120.0
 SETTLE_S = 3.0
 WARM_UP_ROUNDS = 10
 FILES_SLACK = 4
+FILES_PER_MAILBOX = 3  # Those of guests of its host are tended, or not yet.
 TASKS_SLACK = 4
 MEMORY_SLACK_MIB = 8.0
 
@@ -72,6 +74,7 @@ class Verdict:
     samples: list[Sample] = field(default_factory=list)
     guests: int = 0
     killed: int = 0
+    waits: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -111,7 +114,7 @@ class Churn:
         name = f"{kind}{number}"
         peers = [f"127.0.0.1:{self._door}"] if kind == "door" else []
         host = "home" if kind == "near" else name
-        guest = await self._mesh.join(name, host, peers=peers, mdns=kind == "mdns")
+        guest = await self._join(name, host, peers=peers, mdns=kind == "mdns")
         await guest.sees(SEE_S, **{KEEPER: "live"})
         text = f"{name} was here"
         sent = await guest.call("send", limit_s=CALL_S, to=KEEPER, content=text)
@@ -128,6 +131,19 @@ class Churn:
         else:
             await guest.close()
         self._mesh.sessions.remove(guest)
+
+    async def _join(self, name: str, host: str, **changes: Any) -> Session:
+        """Start a session; whoever tends its mailbox may be too busy at first to let go of it."""
+        session = await self._mesh.open(host, **changes)
+        while True:
+            try:
+                await session.call("register", limit_s=CALL_S, name=name)
+            except WorkerError as error:
+                if error.code != "name_in_use":
+                    raise
+                self.verdict.waits += 1
+            else:
+                return session
 
     async def _count(self, keeper: Session) -> None:
         """Wait until nobody is live, then count."""
@@ -150,9 +166,10 @@ class Churn:
         print(sample, flush=True)
 
     def _compare(self) -> None:
+        files_slack = FILES_SLACK + FILES_PER_MAILBOX * self._plan.at_once
         first, last = self.verdict.samples[0], self.verdict.samples[-1]
         for what, before, after, slack in (
-            ("descriptors", first.files, last.files, FILES_SLACK),
+            ("descriptors", first.files, last.files, files_slack),
             ("tasks", first.tasks, last.tasks, TASKS_SLACK),
             ("MiB", first.resident_mib, last.resident_mib, MEMORY_SLACK_MIB),
         ):
@@ -182,7 +199,10 @@ def main() -> int:
     grown = verdict.samples[-1].objects - verdict.samples[0].objects
     print("grown most:", ", ".join(f"{count} {kind}" for kind, count in grown.most_common(12)))
     held = "nothing remained" if not verdict.problems else "; ".join(verdict.problems)
-    print(f"{verdict.guests} guests, {verdict.killed} of them killed: {held}")
+    print(
+        f"{verdict.guests} guests, {verdict.killed} of them killed, "
+        f"{verdict.waits} had to ask twice for their names: {held}"
+    )
     return 1 if verdict.problems else 0
 
 
