@@ -41,6 +41,7 @@ from mesh.store.home import Home
 _HOME_S: Final = 0.9
 _NODES_S: Final = 1.2
 _NETWORK_S: Final = 3.4
+_START_S: Final = 2.5
 
 
 async def _run(options: Namespace, console: Console) -> int:
@@ -120,7 +121,8 @@ async def _peers(config: Config, asked: Sequence[Asked], *, can_start: bool) -> 
     async with asyncio.TaskGroup() as group:
         dials = group.create_task(examine_static(addresses))
         if can_start:
-            started = group.create_task(visit(config, addresses, views))
+            visiting = visit(config, addresses, views)
+            started = group.create_task(examine("start", visiting, timeout_s=_START_S))
     found = dials.result()
     if can_start:
         found += started.result()
