@@ -36,6 +36,7 @@ def in_turn_s(pause_s: float, pauses_s: Collection[float], random: Random) -> fl
     Together they are redialled a few times a second, however many they are: each waits longer in
     proportion, so that those lost lately stay ahead of the long dead.
     """
-    wanted_per_s = sum(1 / pause for pause in pauses_s)
-    crowding = max(1.0, wanted_per_s / limits.redials_per_s_max)
+    most_per_s = limits.redials_per_s_max
+    wanted_per_s = sum(min(1 / pause, most_per_s) for pause in pauses_s)
+    crowding = max(1.0, wanted_per_s / most_per_s)
     return jittered(min(pause_s * crowding, limits.dial_backoff_s_max), random)

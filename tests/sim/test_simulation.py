@@ -39,7 +39,7 @@ def test_the_seeds_together_inject_every_fault_and_end_in_every_way(reports):
 def test_files_are_taken_copied_and_resumed_under_faults_of_their_own():
     """PROTOCOL.md FILE-2, FILE-4, FILE-8: what the disk proves is not fetched again."""
     summary = Summary()
-    for seed in (*SEEDS, 68, 87, 91, 123, 137):
+    for seed in (*SEEDS, 72, 104, 205, 225, 248):
         report = simulate(seed)
         assert not report.failure, seed
         summary.add(report)
