@@ -223,14 +223,16 @@ async def main() -> None:
     worker = Worker(_write)
     try:
         async with asyncio.TaskGroup() as group:
-            running = []
+            running: set[asyncio.Task[None]] = set()
             closing = group.create_task(worker.is_over.wait())
             reading = group.create_task(reader.readline())
             while True:
                 await asyncio.wait({closing, reading}, return_when=asyncio.FIRST_COMPLETED)
                 if closing.done() or not reading.result():
                     break
-                running.append(group.create_task(worker.answer(reading.result().decode())))
+                answering = group.create_task(worker.answer(reading.result().decode()))
+                running.add(answering)
+                answering.add_done_callback(running.discard)
                 reading = group.create_task(reader.readline())
             for task in (*running, closing, reading):
                 task.cancel()
