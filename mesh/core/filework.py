@@ -135,10 +135,10 @@ class FileFound:
     fetch: FetchKey
     number: int
     kept: int
-    is_whole: bool
-    author_bytes: int
-    author_partials: int
-    free_bytes: int
+    is_whole: bool = False
+    author_bytes: int = 0
+    author_partials: int = 0
+    free_bytes: int = 0
     is_near: bool = False
 
 

@@ -80,14 +80,14 @@ class Incoming:
             directory = self._node.files_of(fetch.mailbox)
             whole = find_received(directory, author=coming.author, digest=coming.digest)
             if whole is not None and whole.stat().st_size == task.file.bytes:
-                return _found(task, task.file.bytes, is_whole=True)
+                return FileFound(fetch, task.number, task.file.bytes, is_whole=True)
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             used = partials.usage(directory, coming)
             kept = partials.kept_bytes(directory, coming)
             free = self._free(directory) - used.promised_bytes
         except (OSError, StoreError) as exc:
             _log.warning("a file cannot be received: %s", exc)
-            return _found(task, 0)  # No room: declined.
+            return FileFound(fetch, task.number, 0)  # No room: declined.
         arriving = self._arriving[fetch] = _Arriving(coming)
         arriving.near = open_near(
             task.place, key=self._machine, digest=coming.digest, size=coming.bytes
@@ -99,7 +99,6 @@ class Incoming:
             fetch,
             task.number,
             0 if takes_no_room else kept,
-            is_whole=False,
             author_bytes=used.author_bytes,
             author_partials=used.author_partials,
             free_bytes=free + coming.bytes if takes_no_room else free,
@@ -215,24 +214,11 @@ class Incoming:
         arriving = self._arriving[fetch]
         partial, arriving.partial = arriving.partial, None
         try:
+            self._let_go(fetch)
             if partial is not None:
                 partial.cut()
                 if self._free(self._node.files_of(fetch.mailbox)) < limits.files_free_bytes_scarce:
                     self._discard(fetch, arriving.coming)
-            self._let_go(fetch)
         except (OSError, StoreError) as error:
             _log.warning("a partial file cannot be cut: %s", error)
         return FileEnded(fetch, Why.RECIPIENT_FULL)
-
-
-def _found(task: FindFile, kept: int, *, is_whole: bool = False) -> FileFound:
-    """Say what there is of a file that takes no room: all of it, or none and no room either."""
-    return FileFound(
-        task.fetch,
-        task.number,
-        kept,
-        is_whole=is_whole,
-        author_bytes=0,
-        author_partials=0,
-        free_bytes=0,
-    )

@@ -172,7 +172,7 @@ def save_quarantined(directory: Path, *, name: str, content: bytes, digest: str)
             raise StoreError(f"{directory} is a link; received files are not written through it.")
         for kept_as in quarantine_names(name, true_digest):
             path = directory / kept_as
-            if not _exists(path):
+            if not exists(path):
                 _write_new(path, content)
                 return path.absolute()
             if _holds(path, content):
@@ -237,7 +237,8 @@ def _read_whole(descriptor: int, shown: str, bytes_max: int) -> bytes:
     )
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether there is anything of that name, be it a link that leads nowhere."""
     try:
         path.lstat()
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from mesh import limits
 from mesh.errors import StoreError
 from mesh.sharing.beneath import O_NOFOLLOW
 from mesh.sharing.copying import write_all
-from mesh.sharing.files import O_BINARY, quarantine_names, sync_directory
+from mesh.sharing.files import O_BINARY, exists, quarantine_names, sync_directory
 from mesh.wire.digests import FileHash
 
 _INDEX: Final = ".received.json"
@@ -62,7 +62,7 @@ def put_into_place(directory: Path, path: Path, coming: Coming, *, mtime_ns: int
     for kept_as in quarantine_names(coming.name, coming.digest):
         target = directory / kept_as
         is_same = _is_same(target, coming)
-        if not is_same and _exists(target):
+        if not is_same and exists(target):
             continue
         stamp = target.stat().st_mtime_ns if is_same else mtime_ns
         entry = Received(kept_as, coming.author, coming.digest, coming.bytes, stamp)
@@ -146,14 +146,6 @@ def _is_same(path: Path, coming: Coming) -> bool:
         return found.digest().hex() == coming.digest
     finally:
         os.close(descriptor)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def chunks(descriptor: int) -> Iterator[bytes]:

@@ -137,15 +137,7 @@ class Filing:
         fetch, size = task.fetch, task.file.bytes
         shelf, key = self._shelf(fetch.mailbox), (fetch.author, fetch.digest)
         if key in shelf.received:
-            return FileFound(
-                fetch,
-                task.number,
-                size,
-                is_whole=True,
-                author_bytes=0,
-                author_partials=0,
-                free_bytes=0,
-            )
+            return FileFound(fetch, task.number, size, is_whole=True)
         part = shelf.parts.get(key)
         if part is not None:
             self._close(fetch)
@@ -162,9 +154,6 @@ class Filing:
             fetch,
             task.number,
             kept,
-            is_whole=False,
-            author_bytes=0,
-            author_partials=0,
             free_bytes=4 * limits.files_free_bytes_min,
             is_near=is_near,
         )

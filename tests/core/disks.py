@@ -22,17 +22,20 @@ from mesh.core.filework import (
     NearLost,
     SendChunk,
 )
-from mesh.model import Why
+from mesh.model import FileRef, Why
 from mesh.packet import Chunk
 from tests.core.pair import Party, World
 from tests.core.samples import ALICE, BOB
 
 DIGEST = b"f" * 32
+CHUNK = limits.chunk_bytes_max
+SIZE = 20 * CHUNK + 5
+FILE = FileRef(DIGEST, SIZE, "big.bin")
 KEY = FetchKey(BOB, ALICE, DIGEST)
 
 
 def file_found(**changes) -> FileFound:
-    return replace(FileFound(KEY, 0, 0, False, 0, 0, 10 * limits.files_free_bytes_min), **changes)
+    return replace(FileFound(KEY, 0, 0, free_bytes=10 * limits.files_free_bytes_min), **changes)
 
 
 class Disks:

@@ -19,13 +19,10 @@ from mesh.core.filework import (
 )
 from mesh.model import FileRef, LinkId, State, Why
 from mesh.packet import Chunk, Decline, Have, Offer, Packet, Want
-from tests.core.disks import DIGEST, KEY, Disks, file_found
+from tests.core.disks import CHUNK, DIGEST, FILE, KEY, SIZE, Disks, file_found
 from tests.core.pair import World
 from tests.core.samples import ALICE, BOB, CAROL, snapshot
 
-CHUNK = limits.chunk_bytes_max
-SIZE = 20 * CHUNK + 5
-FILE = FileRef(DIGEST, SIZE, "big.bin")
 ONE, TWO = LinkId(1), LinkId(2)
 
 

@@ -5,17 +5,12 @@ from dataclasses import replace
 import pytest
 
 from mesh import limits
-from mesh.core.filework import (
-    FetchKey,
-)
+from mesh.core.filework import FetchKey
 from mesh.core.transfer import Fetch, FileQuota, judge, next_wants
 from mesh.model import FileRef, LinkId, Why
-from tests.core.disks import DIGEST, file_found
+from tests.core.disks import CHUNK, DIGEST, FILE, SIZE, file_found
 from tests.core.samples import ALICE, BOB
 
-CHUNK = limits.chunk_bytes_max
-SIZE = 20 * CHUNK + 5
-FILE = FileRef(DIGEST, SIZE, "big.bin")
 ONE, TWO = LinkId(1), LinkId(2)
 
 

@@ -19,8 +19,8 @@ from statistics import quantiles
 import mesh
 from tests.processes.hosts import REPOSITORY, SECRET, Mesh, new_mesh
 from tests.security.insider import Insider, target
-from tests.security.measure import MIB, resident_bytes
 from tests.security.test_insider import dialled, key_of
+from tests.usage import MIB, resident_bytes
 
 LETTERS = 100
 PAUSE_S = 0.005

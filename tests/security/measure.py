@@ -1,23 +1,8 @@
 """What an attack costs the attacked process, and whether a member is still served."""
 
 import time
-from pathlib import Path
 
 from tests.processes.hosts import Session, contents
-
-MIB = 1024 * 1024
-
-
-def resident_bytes(pid: int) -> int:
-    """Resident memory of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError(pid)
-
-
-def open_files(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 async def delivery_s(sender: Session, recipient: Session, name: str, content: str) -> float:

@@ -13,8 +13,9 @@ from mesh.packet import Ack, Verdict
 from mesh.wire.keys import NodeSigner
 from tests.processes.hosts import Mesh, contents
 from tests.security.insider import Insider, target
-from tests.security.measure import MIB, report, resident_bytes
+from tests.security.measure import report
 from tests.security.test_insider import dialled, key_of
+from tests.usage import MIB, resident_bytes
 
 
 @pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=pytest.mark.long)])

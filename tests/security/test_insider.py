@@ -28,7 +28,8 @@ from mesh.wire import heads
 from mesh.wire.heads import PacketKind, join
 from tests.processes.hosts import Mesh, contents, free_port
 from tests.security.insider import Insider, target
-from tests.security.measure import MIB, delivery_s, report, resident_bytes
+from tests.security.measure import delivery_s, report
+from tests.usage import MIB, resident_bytes
 
 
 def key_of(line, name: str) -> MailboxKey:

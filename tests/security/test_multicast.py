@@ -14,8 +14,9 @@ from zeroconf import const
 from mesh import limits
 from mesh.net.mdns import SERVICE
 from tests.processes.hosts import Mesh, Session
-from tests.security.measure import MIB, delivery_s, report, resident_bytes
+from tests.security.measure import delivery_s, report
 from tests.security.test_insider import _remote_addresses
+from tests.usage import MIB, resident_bytes
 
 GROUP = ("224.0.0.251", 5353)
 CLASS = const._CLASS_IN | const._CLASS_UNIQUE

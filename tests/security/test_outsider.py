@@ -17,7 +17,8 @@ from zmq.utils import z85
 from mesh.wire.keys import curve_pair, derive
 from tests.processes.hosts import SECRET, Mesh, Session, free_port
 from tests.security.insider import Target, target
-from tests.security.measure import MIB, delivery_s, open_files, report, resident_bytes
+from tests.security.measure import delivery_s, report
+from tests.usage import MIB, open_files, resident_bytes
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00"
 ENDLESS_S = 3.0
