@@ -74,8 +74,7 @@ links_max: Final = 512
 links_per_address_max: Final = 128
 handshake_timeout_s: Final = 4.0
 announce_timeout_s: Final = 10.0
-local_dial_delay_s: Final = 2.0
-local_race_interval_s: Final = 2.0
+local_dial_delay_s: Final = 12.0
 local_handshake_timeout_s: Final = 10.0
 ping_interval_s: Final = 15.0
 suspect_after_s: Final = 25.0
@@ -87,7 +86,7 @@ dial_backoff_s_max: Final = 600.0
 peers_max: Final = 2048
 hinted_candidates_max: Final = 1024
 dials_max: Final = 32
-doubtful_dials_max: Final = 16
+local_dials_max: Final = 8
 redials_per_s_max: Final = 2.5
 remembered_s_max: Final = 30 * 86400.0
 remembered_max: Final = 256
@@ -222,10 +221,10 @@ assert frame_bytes_max < line_bytes_max < inbound_bytes_max
 assert batch_letters_max <= window_letters_max < sequence_reserve // 2
 assert tended_mailboxes_max + 1 <= cards_per_node_max
 assert hinted_candidates_max < peers_max
-assert doubtful_dials_max < dials_max < links_max
+assert local_dials_max < dials_max < links_max
 assert remembered_max <= hinted_candidates_max
 assert peer_forget_s <= remembered_s_max
-assert dial_delay_s < local_dial_delay_s < local_handshake_timeout_s
+assert handshake_timeout_s < local_handshake_timeout_s < local_dial_delay_s
 assert probe_timeout_s < away_after_s - suspect_after_s
 assert cards_per_node_max < agents_away_per_node_max < agents_max
 assert secret_chars_min < secret_chars_strong < secret_bytes_max

@@ -1,18 +1,16 @@
 """Nodes worth dialling, and when: everything discovery says ends here, and is only ever a hint."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
 from mesh import limits
-from mesh.core.agenda import Agenda, DialDue, DialsDue, HandshakeDue, Matter
+from mesh.core.agenda import Agenda, DialDue, HandshakeDue, Matter
+from mesh.core.attempts import Attempts
 from mesh.core.backoff import Random, dial_pause_s, in_turn_s, jittered, rejected_pause_s
+from mesh.core.candidate import HINTS, Candidate
 from mesh.core.effects import Dial, EffectsDraft
 from mesh.core.events import LocalNodes, Loss, Sighted, Source
 from mesh.model import CurveKey, LinkId, NodeId
-
-HINTS = frozenset({Source.EXCHANGE, Source.REMEMBERED})
-"""What members told, now or earlier."""
 
 REJECTED_FAILURES = 8
 """A peer that refuses our key is tried again as rarely as one that failed this often.
@@ -21,46 +19,21 @@ Not so a door: it can only hang up, as does a proxy whose far end is not there y
 """
 
 
-@dataclass(slots=True)
-class Candidate:
-    """One node to dial. `id` is its curve key, or the endpoint of a door.
+class Candidates:
+    """All candidates; decides when to dial which endpoint.
 
     Endpoints are raced: one more is tried each `race_interval_s` until a link is up. The nodes of
-    this host are certainly there, and slow only when it is busy: more attempts would not help it.
+    this host are certainly there, and slow only when it is busy: more attempts would not help it,
+    so another endpoint is tried only after the one before has failed.
     """
-
-    id: bytes
-    curve: CurveKey | None
-    endpoints: tuple[str, ...]
-    source: Source
-    node: NodeId | None = None
-    attempts: dict[LinkId, str] = field(default_factory=dict)
-    next_endpoint: int = 0
-    failures: int = 0
-    failing_since: float | None = None
-    was_rejected: bool = False
-    is_linked: bool = False
-    is_self: bool = False
-    was_met: bool = False
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the registry of this host answers for it."""
-        return self.source is Source.REGISTRY
-
-
-class Candidates:
-    """All candidates; decides when to dial which endpoint."""
 
     def __init__(self, *, curve: CurveKey, agenda: Agenda[Matter], random: Random) -> None:
         self._curve = curve
         self._agenda = agenda
         self._random = random
-        self._next_link = 1
         self._all: dict[bytes, Candidate] = {}
-        self._by_link: dict[LinkId, Candidate] = {}
         self._pauses_s: dict[bytes, float] = {}
-        self._waiting: dict[bytes, None] = {}
+        self._attempts = Attempts(agenda)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -104,22 +77,19 @@ class Candidates:
             if not candidate.attempts:
                 self._end_round(candidate, now)
             return
-        if self._must_wait(candidate):
-            self._waiting[id_] = None
-            self._agenda.set_earlier(DialsDue(), now + limits.race_interval_s)
+        if self._attempts.must_wait(candidate):
             return
         endpoint = candidate.endpoints[candidate.next_endpoint]
         candidate.next_endpoint += 1
-        link = LinkId(self._next_link)
-        self._next_link += 1
-        candidate.attempts[link] = endpoint
-        self._by_link[link] = candidate
+        link = self._attempts.begin(candidate, endpoint)
         expected = candidate.node if candidate.curve else None
         out.dials.append(Dial(link, endpoint, candidate.curve, expected))
-        timeout_s, interval_s = _patience_in_a_race_s(candidate)
-        self._agenda.set(HandshakeDue(link), now + timeout_s)
+        if candidate.is_local:
+            self._agenda.set(HandshakeDue(link), now + limits.local_handshake_timeout_s)
+            return
+        self._agenda.set(HandshakeDue(link), now + limits.handshake_timeout_s)
         if candidate.next_endpoint < len(candidate.endpoints):
-            self._agenda.set(DialDue(id_), now + interval_s)
+            self._agenda.set(DialDue(id_), now + limits.race_interval_s)
 
     def out_of_reach(self, now: float) -> list[tuple[str, float]]:
         """Return where nobody was reached of late, and for how many seconds."""
@@ -129,14 +99,9 @@ class Candidates:
             if candidate.failing_since is not None and not candidate.is_self
         ]
 
-    def take_waiting(self, now: float) -> list[bytes]:
-        """Return who has waited until fewer attempts were under way, in order, to be dialled."""
-        ids = list(self._waiting)[: limits.dials_max]
-        for id_ in ids:
-            del self._waiting[id_]
-        if self._waiting:
-            self._agenda.set(DialsDue(), now + limits.race_interval_s)
-        return ids
+    def next_turns(self) -> Iterator[bytes]:
+        """Yield who has waited until fewer attempts were under way, each to be dialled at once."""
+        return self._attempts.next_turns()
 
     def candidate(self, id_: bytes) -> Candidate | None:
         """Return the candidate with that id."""
@@ -144,15 +109,15 @@ class Candidates:
 
     def target(self, link: LinkId) -> str:
         """Return the endpoint that `link` was dialled to."""
-        candidate = self._by_link.get(link)
+        candidate = self._attempts.candidate(link)
         return candidate.attempts.get(link, "") if candidate else ""
 
-    def succeed(self, link: LinkId, node: NodeId, out: EffectsDraft) -> list[LinkId]:
+    def succeed(self, link: LinkId, node: NodeId, now: float, out: EffectsDraft) -> list[LinkId]:
         """A dialled link is up: remember the endpoint, give up the other attempts.
 
         Returns those others; they are closed and mean nothing any more.
         """
-        candidate = self._by_link.get(link)
+        candidate = self._attempts.candidate(link)
         if candidate is None:
             return []
         endpoint = candidate.attempts[link]
@@ -165,10 +130,10 @@ class Candidates:
         self._pauses_s.pop(candidate.id, None)
         candidate.was_rejected = False
         candidate.next_endpoint = 0
-        candidate.is_linked = True
+        self._attempts.succeed(candidate, now)
         given_up = [attempt for attempt in candidate.attempts if attempt != link]
         for other in given_up:
-            self._drop_attempt(other)
+            self._attempts.end(other, now)
         out.closes.extend(given_up)
         self._agenda.drop(DialDue(candidate.id))
         self._agenda.drop(HandshakeDue(link))
@@ -176,7 +141,7 @@ class Candidates:
 
     def is_self(self, link: LinkId) -> None:
         """The link led back to this very node: never dial that candidate again."""
-        candidate = self._by_link.get(link)
+        candidate = self._attempts.candidate(link)
         if candidate is not None:
             candidate.is_self = True
 
@@ -186,10 +151,10 @@ class Candidates:
         After one that was up there is a pause, so that a peer which welcomes and then hangs up
         cannot keep us busy.
         """
-        candidate = self._by_link.get(link)
+        candidate = self._attempts.candidate(link)
         if candidate is None:
             return
-        self._drop_attempt(link)
+        self._attempts.end(link, now)
         # Who once welcomed us holds our secret: a hang-up then is a crash, or somebody in between.
         if loss is Loss.REJECTED and not candidate.was_met:
             candidate.was_rejected = True
@@ -199,10 +164,10 @@ class Candidates:
             delay_s = limits.dial_delay_s if was_up else 0.0
             self._agenda.set(DialDue(candidate.id), now + delay_s)
 
-    def release(self, link: LinkId) -> None:
+    def release(self, link: LinkId, now: float) -> None:
         """A dialled link was closed on purpose: its peer is reached by another one."""
-        if link in self._by_link:
-            self._drop_attempt(link)
+        if self._attempts.candidate(link) is not None:
+            self._attempts.end(link, now)
 
     def retry(self, node: NodeId, now: float) -> None:
         """The last link to a node is gone: dial it soon, wherever it may be met."""
@@ -265,18 +230,12 @@ class Candidates:
         is_local = event.source is Source.REGISTRY
         return limits.local_dial_delay_s if is_local else limits.dial_delay_s
 
-    def _drop_attempt(self, link: LinkId) -> None:
-        candidate = self._by_link.pop(link)
-        del candidate.attempts[link]
-        candidate.is_linked = candidate.is_linked and bool(candidate.attempts)
-        self._agenda.drop(HandshakeDue(link))
-
     def _forget(self, candidate: Candidate) -> None:
         if candidate.attempts:
             return
         del self._all[candidate.id]
         self._pauses_s.pop(candidate.id, None)
-        self._waiting.pop(candidate.id, None)
+        self._attempts.forget(candidate)
         self._agenda.drop(DialDue(candidate.id))
 
     def _has_room(self, source: Source, now: float) -> bool:
@@ -294,35 +253,6 @@ class Candidates:
             return False
         self._forget(min(failing, key=lambda c: (c.source not in HINTS, c.failing_since or now)))
         return True
-
-    def _must_wait(self, candidate: Candidate) -> bool:
-        """Whether enough attempts are under way, so that one more would cost others their sockets.
-
-        Those that failed before and mere hints have a share of their own: a newcomer that was truly
-        seen never waits behind the dead. Nodes of this host answer at once and need not wait.
-        """
-        if len(self._by_link) >= limits.links_max:
-            return True
-        if candidate.is_local:
-            return False
-        under_way = [c for c in self._by_link.values() if not c.is_linked]
-        if len(under_way) >= limits.dials_max:
-            return True
-        if not _is_doubtful(candidate):
-            return False
-        return sum(map(_is_doubtful, under_way)) >= limits.doubtful_dials_max
-
-
-def _is_doubtful(candidate: Candidate) -> bool:
-    """Whether there is reason to believe that nobody will answer."""
-    return candidate.failures > 0 or (candidate.source in HINTS and not candidate.was_met)
-
-
-def _patience_in_a_race_s(candidate: Candidate) -> tuple[float, float]:
-    """Return how long one attempt may take, and after which time the next endpoint is tried."""
-    if candidate.is_local:
-        return limits.local_handshake_timeout_s, limits.local_race_interval_s
-    return limits.handshake_timeout_s, limits.race_interval_s
 
 
 def _patience_s(candidate: Candidate) -> float:

@@ -40,7 +40,7 @@ class LinkRounds:
             case DialDue():
                 self._links.dial_due(matter.candidate, now, out)
             case DialsDue():
-                for candidate in self._candidates.take_waiting(now):
+                for candidate in self._candidates.next_turns():
                     self._links.dial_due(candidate, now, out)
             case HandshakeDue():
                 changed = self._links.handshake_due(matter.link, now, out)

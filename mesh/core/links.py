@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from mesh import limits
 from mesh.core.agenda import Agenda, AwayDue, HandshakeDue, Matter
-from mesh.core.candidates import Candidate, Candidates
+from mesh.core.candidate import Candidate
+from mesh.core.candidates import Candidates
 from mesh.core.effects import EffectsDraft, Notice, Severity
 from mesh.core.events import LinkLost, LocalNodes, Loss
 from mesh.core.hints import Hints
@@ -119,7 +120,7 @@ class Links:
             return self._end(known, Loss.REJECTED, now, out)
         known.greeting = greeting
         known.heard_at = now
-        for given_up in self._candidates.succeed(link, greeting.node, out):
+        for given_up in self._candidates.succeed(link, greeting.node, now, out):
             del self._links[given_up]
         self._agenda.set(HandshakeDue(link), now + limits.announce_timeout_s)
         self.problems.pop(known.target, None)
@@ -282,12 +283,12 @@ class Links:
         self._hints.met(link, greeting, now, out)
         old = self._links.get(peer.link) if peer.link is not None else None
         if old is not None and not self._is_preferred(link, over=old, node=node):
-            self._retire(link, out)
+            self._retire(link, now, out)
             self._doubt(old, now, out)
             return []
         peer.link = link.id
         if old is not None:
-            self._retire(old, out)
+            self._retire(old, now, out)
             self._doubt(old, now, out)
         self._hints.tell(link, out)
         return self._agents_of(node)
@@ -299,10 +300,10 @@ class Links:
             return True
         return link.is_dialled == (self._greeting.node < node)
 
-    def _retire(self, link: Link, out: EffectsDraft) -> None:
+    def _retire(self, link: Link, now: float, out: EffectsDraft) -> None:
         """Close a second link if it is ours to close; otherwise its dialler will."""
         if link.is_dialled:
-            self._candidates.release(link.id)
+            self._candidates.release(link.id, now)
             del self._links[link.id]
             out.closes.append(link.id)
 
@@ -361,7 +362,7 @@ class Links:
 
     def _gone(self, node: NodeId, now: float, out: EffectsDraft) -> list[MailboxKey]:
         for known in [k for k in self._links.values() if k.greeting and k.greeting.node == node]:
-            self._candidates.release(known.id)
+            self._candidates.release(known.id, now)
             del self._links[known.id]
             out.closes.append(known.id)
         self._agenda.drop(AwayDue(node))

@@ -19,7 +19,6 @@ from mesh.core.events import (
     LinkLost,
     LocalNodes,
     Loss,
-    MailboxReleased,
     Moved,
     PacketReceived,
     Resumed,
@@ -270,9 +269,6 @@ class Engine:
     def _step_all(self) -> Merged:
         merged = Merged()
         now = now_s()
-        deadline = self.core.next_deadline()
-        if deadline is not None and deadline <= now and not self._is_forgetting():
-            merged.add(self.core.step(Timeout(), now))
         for _ in range(min(len(self._events), limits.tick_events_max)):
             merged.add(self.core.step(self._events.popleft(), now))
         for event in self._inbound.take(now):
@@ -282,6 +278,10 @@ class Engine:
                     self.skews.note(event.packet, wall_ms())
             elif isinstance(event, LinkLost) and event.loss not in _NEVER_UP:
                 self._listener.link_lost()
+        # Last: whoever has answered is not to be blamed for what kept this process from hearing it.
+        deadline = self.core.next_deadline()
+        if deadline is not None and deadline <= now:
+            merged.add(self.core.step(Timeout(), now))
         self._wake.clear()
         if self._is_ready():
             self._wake.set()
@@ -321,13 +321,6 @@ class Engine:
         self._events.extendleft(reversed(events))
         self._posted += len(events)
         self._wake.set()
-
-    def _is_forgetting(self) -> bool:
-        """Whether the core must first give up what the disk does not have.
-
-        What it still sent of that would go out as the letters that get the same rows in this tick.
-        """
-        return bool(self._events) and isinstance(self._events[0], MailboxReleased)
 
     def _report(
         self, answer: Accepted | Done, error: StoreError | None, *, uncertain: bool

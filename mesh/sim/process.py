@@ -203,12 +203,11 @@ class Process:
 
     def _step_all(self) -> Tick:
         tick, now = Tick(), self._core_now()
-        deadline = self.core.next_deadline()
-        is_forgetting = bool(self._events) and isinstance(self._events[0], MailboxReleased)
-        if deadline is not None and deadline <= now and not is_forgetting:
-            self._step(Timeout(), now, tick)
         for _ in range(min(len(self._events), limits.tick_events_max)):
             self._step(self._events.popleft(), now, tick)
+        deadline = self.core.next_deadline()
+        if deadline is not None and deadline <= now:
+            self._step(Timeout(), now, tick)
         return tick
 
     def _step(self, event: Event, now: float, tick: Tick) -> None:

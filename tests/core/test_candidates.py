@@ -1,62 +1,14 @@
 """Whom to dial, where and when."""
 
-from typing import Any
-
 import pytest
 
 from mesh import limits
-from mesh.core.agenda import Agenda, DialDue, DialsDue, HandshakeDue, Matter
-from mesh.core.candidates import Candidate, Candidates
-from mesh.core.effects import Dial, EffectsDraft
+from mesh.core.agenda import DialDue, HandshakeDue
+from mesh.core.effects import Dial
 from mesh.core.events import LocalNodes, Loss, Sighted, Source
-from mesh.model import CurveKey, LinkId, NodeId
+from mesh.model import CurveKey, LinkId
+from tests.core.candidates_bench import LARGER, OWN, SMALLER, Bench, fail_round, numbered
 from tests.core.samples import OTHER_NODE, THIRD_NODE, half
-
-OWN = CurveKey(b"m" * 32)
-SMALLER = CurveKey(b"a" * 32)
-LARGER = CurveKey(b"z" * 32)
-
-
-class Bench:
-    """Candidates with their agenda."""
-
-    def __init__(self) -> None:
-        self.agenda: Agenda[Matter] = Agenda()
-        self.candidates = Candidates(curve=OWN, agenda=self.agenda, random=half)
-
-    def sight(
-        self,
-        curve: CurveKey | None = LARGER,
-        *endpoints: str,
-        source: Source = Source.MDNS,
-        node: NodeId | None = None,
-        is_older: bool | None = None,
-        now: float = 0.0,
-    ) -> None:
-        seen = Sighted(source, curve, endpoints or ("tcp://x:1",), node, is_older)
-        self.candidates.sight(seen, now)
-
-    def due(self, now: float) -> list[Matter]:
-        return list(self.agenda.take_due(now))
-
-    def dial(self, curve: bytes = LARGER, now: float = 0.0, **options: Any) -> list[Dial]:
-        out = EffectsDraft()
-        self.candidates.dial(curve, now, out, **{"is_linked": False, **options})
-        return out.dials
-
-    def succeed(self, link: int, node: NodeId = OTHER_NODE) -> list[LinkId]:
-        out = EffectsDraft()
-        given_up = self.candidates.succeed(LinkId(link), node, out)
-        assert out.closes == given_up
-        return given_up
-
-    def fail(self, link: int, now: float, loss: Loss = Loss.UNREACHABLE, **options: Any) -> None:
-        self.candidates.fail(LinkId(link), loss, now, **{"was_up": False, **options})
-
-    def known(self, curve: bytes = LARGER) -> Candidate:
-        found = self.candidates.candidate(curve)
-        assert found is not None
-        return found
 
 
 @pytest.fixture
@@ -115,14 +67,16 @@ def test_a_static_peer_is_dialled_at_its_door_without_an_expectation(bench):
     assert bench.dial(b"tcp://door:1") == [Dial(LinkId(1), "tcp://door:1", None, None)]
 
 
-def test_a_node_of_this_host_is_given_more_time_before_more_is_tried(bench):
+def test_a_node_of_this_host_is_given_more_time_and_its_endpoints_are_not_raced(bench):
     """PROTOCOL.md DISC-3, LINK-6: it is slow when the host is busy; more work would not help."""
     bench.sight(LARGER, "ipc:///run/x", "tcp://x:1", source=Source.REGISTRY, is_older=True)
     bench.due(0.0)
     assert [d.endpoint for d in bench.dial()] == ["ipc:///run/x"]
-    assert bench.due(limits.handshake_timeout_s / 2 - 0.1) == []
-    assert bench.due(limits.local_race_interval_s) == [DialDue(LARGER)]
+    assert bench.agenda.next_deadline() == limits.local_handshake_timeout_s
     assert bench.due(limits.local_handshake_timeout_s) == [HandshakeDue(LinkId(1))]
+    bench.fail(1, 10.0)
+    assert bench.due(10.0) == [DialDue(LARGER)]
+    assert [d.endpoint for d in bench.dial(now=10.0)] == ["tcp://x:1"]
 
 
 @pytest.mark.parametrize("source", [Source.MDNS, Source.EXCHANGE, Source.REMEMBERED])
@@ -188,7 +142,7 @@ def test_a_link_that_was_up_is_redialled_after_a_short_pause(bench):
 
 def test_what_is_not_an_attempt_of_ours_is_ignored(bench):
     bench.fail(7, 0.0)
-    bench.candidates.release(LinkId(7))
+    bench.candidates.release(LinkId(7), 0.0)
     assert bench.succeed(7) == []
     assert bench.candidates.target(LinkId(7)) == ""
     assert bench.agenda.next_deadline() is None
@@ -346,83 +300,6 @@ def test_nodes_of_this_host_that_ended_are_forgotten(bench):
     bench.fail(1, 1.0)
     bench.candidates.keep_local(LocalNodes((THIRD_NODE,)))
     assert len(bench.candidates) == 2
-
-
-def numbered(number: int) -> CurveKey:
-    return CurveKey(b"z" + number.to_bytes(31, "big"))
-
-
-def fail_round(bench: Bench, id_: bytes, now: float) -> None:
-    """Let a candidate with one endpoint fail."""
-    (dial,) = bench.dial(id_, now)
-    bench.fail(dial.link, now)
-    assert bench.dial(id_, now) == []
-
-
-def waiting(bench: Bench, now: float = 1.0) -> list[bytes]:
-    """Return who may be dialled again, when that is due."""
-    assert DialsDue() in bench.due(now)
-    return bench.candidates.take_waiting(now)
-
-
-def test_too_many_attempts_at_once_wait_for_their_turn(bench):
-    """PROTOCOL.md DISC-6."""
-    for number in range(limits.dials_max):
-        bench.sight(numbered(number))
-        assert bench.dial(numbered(number))
-    for number in range(limits.dials_max + 1):
-        bench.sight(numbered(1000 + number))
-        assert bench.dial(numbered(1000 + number)) == []
-    assert waiting(bench) == [numbered(1000 + n) for n in range(limits.dials_max)]
-    assert bench.dial(numbered(1000), 1.0) == []
-    bench.succeed(1)
-    assert waiting(bench, 2.0) == [numbered(1000 + limits.dials_max), numbered(1000)]
-    assert bench.dial(numbered(1000), 2.0)
-
-
-def test_who_waits_and_is_forgotten_is_not_dialled(bench):
-    """PROTOCOL.md DISC-6."""
-    for number in range(limits.dials_max):
-        bench.sight(numbered(number))
-        assert bench.dial(numbered(number))
-    bench.sight(LARGER, node=OTHER_NODE)
-    bench.dial()
-    bench.candidates.gone(OTHER_NODE, 0.0)
-    assert waiting(bench) == []
-
-
-def test_nodes_of_this_host_need_not_wait_for_others(bench):
-    """PROTOCOL.md DISC-6: they answer at once; only the number of links bounds them."""
-    for number in range(limits.links_max):
-        bench.sight(numbered(number), source=Source.REGISTRY)
-        assert bench.dial(numbered(number))
-    bench.sight(source=Source.REGISTRY)
-    assert bench.dial() == []
-
-
-def test_hints_cannot_take_all_attempts(bench):
-    """PROTOCOL.md DISC-6."""
-    for number in range(limits.doubtful_dials_max + 1):
-        bench.sight(numbered(number), source=Source.EXCHANGE)
-    bench.sight(LARGER)
-    for number in range(limits.doubtful_dials_max):
-        assert bench.dial(numbered(number))
-    assert bench.dial(numbered(limits.doubtful_dials_max)) == []
-    assert bench.dial(LARGER)
-    bench.succeed(1)
-    assert bench.dial(numbered(limits.doubtful_dials_max))
-
-
-def test_the_dead_do_not_keep_newcomers_waiting(bench):
-    """PROTOCOL.md DISC-6."""
-    for number in range(limits.doubtful_dials_max + 1):
-        bench.sight(numbered(number))
-        fail_round(bench, numbered(number), 0.0)
-    for number in range(limits.doubtful_dials_max):
-        assert bench.dial(numbered(number))
-    assert bench.dial(numbered(limits.doubtful_dials_max)) == []
-    bench.sight(LARGER)
-    assert bench.dial(LARGER)
 
 
 def test_candidates_are_bounded_and_who_failed_longest_makes_room(bench):

@@ -37,9 +37,9 @@ async def test_ten_sessions_at_once_see_each_other_without_any_network(mesh: Mes
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("mdns", [False, True])
-async def test_fifty_sessions_at_once_see_each_other(mesh: Mesh, mdns):
-    sessions = await join_many(mesh, 50, mdns=mdns)
+@pytest.mark.parametrize(("count", "mdns"), [(50, False), (50, True), (100, False)])
+async def test_many_sessions_at_once_see_each_other(mesh: Mesh, count, mdns):
+    sessions = await join_many(mesh, count, mdns=mdns)
     await all_see_all(sessions, 60)
     await sessions[7].kill()
     begun = time.monotonic()

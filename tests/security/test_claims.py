@@ -151,7 +151,7 @@ def test_who_once_welcomed_us_is_dialled_again_soon_however_it_hangs_up() -> Non
     candidates.sight(Sighted(Source.STATIC, None, (endpoint,)), 0.0)
     out = EffectsDraft()
     candidates.dial(endpoint.encode(), 0.0, out, is_linked=False)
-    candidates.succeed(out.dials[0].link, GOOD, out)
+    candidates.succeed(out.dials[0].link, GOOD, 0.0, out)
     candidates.fail(out.dials[0].link, Loss.CLOSED, 1.0, was_up=True)
     now = 1.0
     for _ in range(3):
