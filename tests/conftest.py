@@ -10,6 +10,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Let the whole suite, which waits for half of its time, run in several processes.
 
     A part of it, and whatever is asked for with `-m`, runs in one, as does all of it with `-n 0`.
+    Tests of one `xdist_group` share something of the machine, as the multicast of its loopback is,
+    and run in one process, one after the other.
     """
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
@@ -21,7 +23,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         and getattr(config.option, "numprocesses", 0) is None
     ):
         config.option.numprocesses = max(2, min(4, os.cpu_count() or 1))
-        config.option.dist = "worksteal"
+        config.option.dist = "loadgroup"
 
 
 @pytest.fixture
