@@ -189,6 +189,7 @@ fetch_stalls_max: Final = 3
 offers_open_max: Final = 8
 place_bytes_max: Final = 4 * KIB + 64
 near_bytes_max: Final = 8 * MIB
+read_ahead_max: Final = 4
 offer_interval_s: Final = 15.0
 offer_pause_s: Final = 60.0
 transfers_interval_s: Final = 2.5
@@ -204,7 +205,7 @@ files_remembered_max: Final = 4096
 files_free_bytes_min: Final = 256 * MIB
 files_free_bytes_stop: Final = 64 * MIB
 files_free_bytes_scarce: Final = 16 * MIB
-hash_bytes: Final = 128 * KIB
+hash_bytes: Final = 256 * KIB
 
 assert content_bytes_max + data_bytes_max < body_bytes_max < frame_bytes_max
 assert file_bytes_max + 4 * KIB < body_bytes_max

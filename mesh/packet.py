@@ -220,7 +220,21 @@ class Decline:
     why: Why
 
 
-FilePacket = Offer | Want | Chunk | Have | Decline
+@value
+class Spooling:
+    """The author is copying a file for the recipient into its spool, `bytes` of it so far.
+
+    `place` is where, legible only on the same machine and to the same user; who can read it may
+    begin to verify the file. Nothing is promised by it.
+    """
+
+    author: MailboxKey
+    recipient: MailboxKey
+    place: bytes
+    bytes: int
+
+
+FilePacket = Offer | Want | Chunk | Have | Decline | Spooling
 
 Packet = (
     Hello
@@ -239,4 +253,5 @@ Packet = (
     | Chunk
     | Have
     | Decline
+    | Spooling
 )

@@ -16,13 +16,14 @@ from mesh.core.filework import (
     KeepChunk,
     LeaveFile,
     NearLost,
+    ReadAhead,
 )
 from mesh.core.links import Links
 from mesh.core.mailbox import Mailbox
 from mesh.core.origins import Origins
 from mesh.core.transfer import Fetch, FileQuota, judge, next_copies, next_wants
 from mesh.model import LinkId, MailboxKey, Why
-from mesh.packet import Chunk, Decline, Have, Offer, Want
+from mesh.packet import Chunk, Decline, Have, Offer, Spooling, Want
 
 
 class Fetches:
@@ -73,6 +74,12 @@ class Fetches:
             return
         fetch = Fetch(key, next(self._numbers), offer.file, link, now)
         self._begin(fetch, out, place=offer.place)
+
+    def take_spooling(self, link: LinkId, packet: Spooling, out: EffectsDraft) -> None:
+        """An author will have a file for one of our mailboxes (PROTOCOL.md FILE-11)."""
+        author, mailbox = packet.author, packet.recipient
+        if mailbox in self._mailboxes and self._links.proves(link, author):
+            out.files.append(ReadAhead(mailbox, author, packet.place, packet.bytes))
 
     def found(self, event: FileFound, now: float, out: EffectsDraft) -> None:
         """The disk says what it has of a file."""

@@ -35,6 +35,16 @@ class FindFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadAhead:
+    """Begin to verify the file that an author of this machine is still copying; not answered."""
+
+    mailbox: MailboxKey
+    author: MailboxKey
+    place: bytes
+    up_to: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeepChunk:
     """Append a piece to what is there; answered by `ChunkKept`, or `FileEnded` if it cannot be."""
 
@@ -109,6 +119,7 @@ class SweepFiles:
 
 FileTask = (
     FindFile
+    | ReadAhead
     | KeepChunk
     | CopyNear
     | FinishFile

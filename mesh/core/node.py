@@ -74,6 +74,7 @@ from mesh.packet import (
     Peers,
     Ping,
     Pong,
+    Spooling,
     Want,
     Welcome,
 )
@@ -129,7 +130,7 @@ class Node:
             mailboxes=mailboxes,
         )
         self._requests = Requests(roster=self.roster, post=self._post)
-        self._offers = Offers(post=self._post, links=self._links)
+        self.offers = Offers(post=self._post, links=self._links)
         self._fetches = Fetches(
             links=self._links,
             mailboxes=self._post.mailboxes,
@@ -164,16 +165,6 @@ class Node:
         """Return whose mail to a mailbox waits, in strict mode, for somebody to trust them."""
         return self._post.origins.strangers(mailbox)
 
-    def needs_file(self, mailbox: MailboxKey, digest: bytes) -> bool:
-        """Whether a letter of this mailbox is owed that carries this file."""
-        held = self._post.mailboxes.get(mailbox)
-        return held is None or held.outbox.needs_file(digest)
-
-    def letters_with_file(self, mailbox: MailboxKey, digest: bytes) -> int:
-        """Return how many letters of this mailbox are owed that carry this file."""
-        held = self._post.mailboxes.get(mailbox)
-        return held.outbox.letters_with_file(digest) if held is not None else 0
-
     def next_deadline(self) -> float | None:
         """Return when `Timeout` is due, or None."""
         return self._agenda.next_deadline()
@@ -196,7 +187,7 @@ class Node:
                 self._file(event, now, out)
             case _:
                 assert_never(event)
-        if self._fetches or self._offers.is_open:
+        if self._fetches or self.offers.is_open:
             self._agenda.set_earlier(TransfersDue(), now + limits.transfers_interval_s)
         return out.freeze()
 
@@ -211,9 +202,9 @@ class Node:
             case FileEnded():
                 self._fetches.ended(event, now, out)
             case ChunkSent():
-                self._offers.sent(event)
+                self.offers.sent(event)
             case SpoolLost():
-                self._offers.spool_lost(event, now, out)
+                self.offers.spool_lost(event, now, out)
             case _:
                 assert_never(event)
 
@@ -229,7 +220,7 @@ class Node:
             case Submit():
                 self._requests.submit(event, now, out)
                 if any(draft.file is not None for draft in event.drafts):
-                    self._offers.look(self._post.mailboxes[event.mailbox], now, out)
+                    self.offers.look(self._post.mailboxes[event.mailbox], now, out)
             case Broadcast():
                 self._requests.broadcast(event, now, out)
             case Shown():
@@ -239,8 +230,8 @@ class Node:
                     self._announce(now, out)
             case Trust():
                 self._requests.trust(event, now, out)
-                self._offers.look(self._post.mailboxes[event.mailbox], now, out)
-                self._offers.look(self._post.mailboxes[event.mailbox], now, out)
+                self.offers.look(self._post.mailboxes[event.mailbox], now, out)
+                self.offers.look(self._post.mailboxes[event.mailbox], now, out)
             case _:
                 assert_never(event)
 
@@ -270,12 +261,12 @@ class Node:
                 if expiry is not None:
                     self._agenda.set_earlier(ExpiryDue(snapshot.key), expiry)
                 out.files.append(SweepFiles(snapshot.key))
-                self._offers.look(mailbox, now, out)
+                self.offers.look(mailbox, now, out)
                 self._remembered.taken(snapshot, now, out)
             case MailboxReleased():
                 self._post.mailboxes.pop(event.key, None)
                 self._fetches.released(event.key)
-                self._offers.released(event.key)
+                self.offers.released(event.key)
             case ProfileChanged():
                 if event.key in self._post.mailboxes:
                     self._post.mailboxes[event.key].profile = event.profile
@@ -324,7 +315,7 @@ class Node:
                 cut_off = self._links.traffic(link, now, out)
                 if cut_off is not None:
                     self._changed(cut_off, now, out)
-                elif isinstance(packet, Offer | Want | Chunk | Have | Decline):
+                elif isinstance(packet, FilePacket):
                     self._file_packet(link, packet, now, out)
                 else:
                     self._traffic(link, packet, now, out)
@@ -334,13 +325,15 @@ class Node:
             case Offer():
                 self._fetches.take_offer(link, packet, now, out)
             case Want():
-                self._offers.take_want(link, packet, now, out)
+                self.offers.take_want(link, packet, now, out)
             case Chunk():
                 self._fetches.take_chunk(link, packet, now, out)
             case Have():
-                self._offers.take_have(packet, now, out)
+                self.offers.take_have(packet, now, out)
             case Decline():
-                self._offers.take_decline(packet, now, out)
+                self.offers.take_decline(packet, now, out)
+            case Spooling():
+                self._fetches.take_spooling(link, packet, out)
             case _:
                 assert_never(packet)
 
@@ -384,7 +377,7 @@ class Node:
                     self._post.stream_due(matter, now, out)
                 case TransfersDue():
                     self._fetches.due(now, out)
-                    self._offers.due(now, out)
+                    self.offers.due(now, out)
                 case _:
                     self._changed(self._rounds.due(matter, now, out), now, out)
 
@@ -394,4 +387,4 @@ class Node:
             self._fetches.agents_changed(keys, now, out)
             for mailbox in self._post.mailboxes.values():
                 if mailbox.outbox.files:
-                    self._offers.look(mailbox, now, out)
+                    self.offers.look(mailbox, now, out)

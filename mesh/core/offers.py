@@ -14,7 +14,7 @@ from mesh.core.mailbox import Mailbox
 from mesh.core.outbox import Owed
 from mesh.core.post import Post
 from mesh.core.transfer import is_final
-from mesh.model import FileRef, LinkId, MailboxKey, Why
+from mesh.model import Address, FileRef, LinkId, MailboxKey, Why
 from mesh.packet import Decline, Have, Offer, Want
 
 OfferKey = tuple[MailboxKey, MailboxKey, bytes]
@@ -44,6 +44,25 @@ class Offers:
     def is_open(self) -> bool:
         """Whether something is offered to somebody who can be reached."""
         return any(offering.link is not None for offering in self._open.values())
+
+    def needs_file(self, mailbox: MailboxKey, digest: bytes) -> bool:
+        """Whether a letter of this mailbox is owed that carries this file."""
+        held = self._post.mailboxes.get(mailbox)
+        return held is None or held.outbox.needs_file(digest)
+
+    def letters_with_file(self, mailbox: MailboxKey, digest: bytes) -> int:
+        """Return how many letters of this mailbox are owed that carry this file."""
+        held = self._post.mailboxes.get(mailbox)
+        return held.outbox.letters_with_file(digest) if held is not None else 0
+
+    def route_to(
+        self, mailbox: MailboxKey, address: Address, now: float
+    ) -> tuple[LinkId, MailboxKey] | None:
+        """Return by which link whom an address means to a mailbox is reached now, and its key."""
+        held = self._post.mailboxes.get(mailbox)
+        found = self._post.origins.whom(held, address, age_s=0.0, now=now) if held else None
+        link = self._links.route(found.key) if found is not None else None
+        return (link, found.key) if found is not None and link is not None else None
 
     def look(self, mailbox: Mailbox, now: float, out: EffectsDraft) -> None:
         """Offer what may be offered now, a few files at a time to each recipient."""

@@ -20,6 +20,7 @@ from mesh.core.filework import (
     FinishFile,
     KeepChunk,
     LeaveFile,
+    ReadAhead,
     SendChunk,
     SpoolLost,
     SweepFiles,
@@ -72,16 +73,8 @@ class FileDesk:
 
     def _perform_one(self, task: FileTask, events: list[Event], sendings: list[Sending]) -> None:
         match task:
-            case FindFile():
-                events.append(self._incoming.find(task))
-            case KeepChunk():
-                events.extend(self._incoming.keep(task))
-            case CopyNear():
-                events.extend(self._incoming.copy_near(task))
-            case FinishFile():
-                events.extend(self._incoming.finish(task.fetch))
-            case LeaveFile():
-                self._incoming.leave(task)
+            case ReadAhead() | FindFile() | KeepChunk() | CopyNear() | FinishFile() | LeaveFile():
+                events.extend(self._incoming.perform(task))
             case SendChunk():
                 self._send(task, events, sendings)
             case FileReached():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, assert_never
 
 from mesh import limits
 from mesh.core.events import Event
@@ -21,18 +21,22 @@ from mesh.core.filework import (
     FileEnded,
     FileFound,
     FindFile,
+    FinishFile,
     KeepChunk,
     LeaveFile,
     NearLost,
+    ReadAhead,
 )
 from mesh.errors import DiskFullError, StoreError
 from mesh.model import MailboxKey, Why
 from mesh.sharing import linked, partials
+from mesh.sharing.ahead import Ahead
 from mesh.sharing.linked import Linked
 from mesh.sharing.near import Near, open_near
 from mesh.sharing.partials import Partial
 from mesh.sharing.received import Coming, find_received
 
+IncomingTask = ReadAhead | FindFile | KeepChunk | CopyNear | FinishFile | LeaveFile
 _log: Final = logging.getLogger(__name__)
 
 
@@ -70,8 +74,37 @@ class Incoming:
         self._syncing = syncing
         self._has_stopped = has_stopped
         self._arriving: dict[FetchKey, _Arriving] = {}
+        self._ahead: dict[tuple[MailboxKey, MailboxKey], Ahead] = {}
 
-    def find(self, task: FindFile) -> Event:
+    def perform(self, task: IncomingTask) -> list[Event]:
+        """Carry out a task and return its answers."""
+        match task:
+            case ReadAhead():
+                self._read_ahead(task)
+                return []
+            case FindFile():
+                return [self._find(task)]
+            case KeepChunk():
+                return self._keep(task)
+            case CopyNear():
+                return self._copy_near(task)
+            case FinishFile(fetch):
+                return self._finish(fetch)
+            case LeaveFile():
+                self._leave(task)
+                return []
+        assert_never(task)
+
+    def _read_ahead(self, task: ReadAhead) -> None:
+        """Verify what there is of a file that is still being copied; one for each author."""
+        key = (task.mailbox, task.author)
+        ahead = self._ahead.pop(key, None) or Ahead()
+        if len(self._ahead) >= limits.read_ahead_max:
+            del self._ahead[next(iter(self._ahead))]
+        self._ahead[key] = ahead
+        ahead.read(task.place, key=self._machine, up_to=task.up_to, bytes_max=limits.near_bytes_max)
+
+    def _find(self, task: FindFile) -> Event:
         """Look what the disk has of a file, and whether its author's copy can be reached."""
         fetch = task.fetch
         coming = Coming(fetch.author.hex(), fetch.digest.hex(), task.file.bytes, task.file.name)
@@ -93,19 +126,20 @@ class Incoming:
             task.place, key=self._machine, digest=coming.digest, size=coming.bytes
         )
         if arriving.near is not None:
-            arriving.linked = linked.link(directory, coming, arriving.near)
+            ahead = self._ahead.get((fetch.mailbox, fetch.author))
+            arriving.linked = linked.link(directory, coming, arriving.near, ahead)
         takes_no_room = arriving.linked is not None
         return FileFound(
             fetch,
             task.number,
-            0 if takes_no_room else kept,
+            arriving.linked.received if arriving.linked is not None else kept,
             author_bytes=used.author_bytes,
             author_partials=used.author_partials,
             free_bytes=free + coming.bytes if takes_no_room else free,
             is_near=arriving.near is not None,
         )
 
-    def keep(self, task: KeepChunk) -> list[Event]:
+    def _keep(self, task: KeepChunk) -> list[Event]:
         """Append a piece that came over a link."""
         arriving = self._arriving.get(task.fetch)
         if arriving is None:
@@ -118,7 +152,7 @@ class Incoming:
             return [self._give_up(task.fetch, exc)]
         return [ChunkKept(task.fetch, partial.received)]
 
-    def copy_near(self, task: CopyNear) -> list[Event]:
+    def _copy_near(self, task: CopyNear) -> list[Event]:
         """Append a piece of the author's own copy, or verify it where it is linked."""
         fetch = task.fetch
         arriving = self._arriving.get(fetch)
@@ -138,7 +172,7 @@ class Incoming:
         arriving.near = None
         return [ChunkKept(fetch, partial.received), NearLost(fetch)]
 
-    def finish(self, fetch: FetchKey) -> list[Event]:
+    def _finish(self, fetch: FetchKey) -> list[Event]:
         """Verify a complete file and put it into place."""
         arriving = self._arriving.get(fetch)
         if arriving is None:
@@ -154,7 +188,7 @@ class Incoming:
         self._let_go(fetch)
         return [FileEnded(fetch, Why.NONE if is_good else Why.DAMAGED)]
 
-    def leave(self, task: LeaveFile) -> None:
+    def _leave(self, task: LeaveFile) -> None:
         """Let a file be, for now or for good."""
         arriving = self._let_go(task.fetch)
         if arriving is not None and task.is_discarded:
@@ -174,6 +208,8 @@ class Incoming:
                 self._let_go(fetch)
             except OSError as exc:
                 _log.warning("a partial file was not synced: %s", exc)
+        for pair in [pair for pair in self._ahead if key in {None, pair[0]}]:
+            del self._ahead[pair]
 
     def _read_linked(self, task: CopyNear, file: Linked) -> Event:
         with contextlib.suppress(OSError):

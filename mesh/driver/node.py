@@ -39,7 +39,7 @@ from mesh.driver.start import check_start
 from mesh.driver.stores import Stores
 from mesh.driver.transfers import Transfers
 from mesh.errors import StoreError
-from mesh.model import Kind, LinkId, MailboxKey, State, Why
+from mesh.model import Address, Kind, LinkId, MailboxKey, State, Why
 from mesh.net.addresses import is_on_loopback, told_by_member
 from mesh.net.interface import Discovery
 from mesh.net.registry import LocalNode, Registry, lock_path
@@ -147,11 +147,15 @@ class MeshNode:
 
     def needs_file(self, key: MailboxKey, digest: bytes) -> bool:
         """Whether a letter of this mailbox is owed that carries this file."""
-        return self.core.needs_file(key, digest)
+        return self.core.offers.needs_file(key, digest)
 
     def letters_with_file(self, key: MailboxKey, digest: bytes) -> int:
         """Return how many letters of this mailbox are owed that carry this file."""
-        return self.core.letters_with_file(key, digest)
+        return self.core.offers.letters_with_file(key, digest)
+
+    def route_to(self, key: MailboxKey, address: Address) -> tuple[LinkId, MailboxKey] | None:
+        """Return by which link whom an address means to a mailbox is reached now, and its key."""
+        return self.core.offers.route_to(key, address, now_s())
 
     def files_of(self, key: MailboxKey) -> Path:
         """Return where a mailbox keeps what it received."""

@@ -87,7 +87,7 @@ async def _stream(
     transfers = box.node.transfers
     pinned: list[bytes] = []
     try:
-        spooled = await transfers.spool(box.key, path, fence, pinned=pinned)
+        spooled = await transfers.spool(box.key, parse_address(to), path, fence, pinned=pinned)
         blake2b = spooled.digest.hex()
         made = contents.file_draft(
             spooled.name, size=spooled.size, blake2b=blake2b, description=description

@@ -28,12 +28,13 @@ from mesh.core.filework import (
     FinishFile,
     KeepChunk,
     LeaveFile,
+    ReadAhead,
     SendChunk,
 )
 from mesh.driver.file_desk import FileDesk
 from mesh.errors import StoreError
-from mesh.model import LinkId, MailboxKey
-from mesh.packet import Packet
+from mesh.model import Address, LinkId, MailboxKey
+from mesh.packet import Packet, Spooling
 from mesh.sharing import near
 from mesh.sharing.confine import Fence
 from mesh.sharing.spool import SpooledFile, free_bytes, inode_of, spool_name, spool_shared_file
@@ -51,6 +52,7 @@ class Surroundings(Protocol):
     def files_of(self, key: MailboxKey) -> Path: ...
     def needs_file(self, key: MailboxKey, digest: bytes) -> bool: ...
     def letters_with_file(self, key: MailboxKey, digest: bytes) -> int: ...
+    def route_to(self, key: MailboxKey, address: Address) -> tuple[LinkId, MailboxKey] | None: ...
 
 
 class Transfers:
@@ -102,18 +104,37 @@ class Transfers:
     # What agents use.
 
     async def spool(
-        self, key: MailboxKey, path: str | Path, fence: Fence, *, pinned: list[bytes]
+        self, key: MailboxKey, to: Address, path: str | Path, fence: Fence, *, pinned: list[bytes]
     ) -> SpooledFile:
         """Copy a file into the mailbox's spool; a few at a time.
 
-        The digest is added to `pinned` and must be given to `unpin` in the end.
+        The digest is added to `pinned` and must be given to `unpin` in the end. Whom it is for may
+        read it meanwhile.
         """
         loop = asyncio.get_running_loop()
-        copy = partial(self._spool, key, path, fence, pinned=pinned)
+
+        def told(number: int, size: int) -> None:
+            loop.call_soon_threadsafe(self._tell_spooling, key, to, number, size)
+
+        copy = partial(self._spool, key, path, fence, pinned=pinned, told=told)
         return await loop.run_in_executor(self._spooling, copy)
 
+    def _tell_spooling(self, key: MailboxKey, to: Address, number: int, size: int) -> None:
+        """Tell the recipient of a file how much of it lies in the spool."""
+        route = self._node.route_to(key, to)
+        place = self._place(key, number) if route is not None else b""
+        if route is not None and place:
+            link, recipient = route
+            self._node.send(link, Spooling(key, recipient, place, size))
+
     def _spool(
-        self, key: MailboxKey, path: str | Path, fence: Fence, *, pinned: list[bytes]
+        self,
+        key: MailboxKey,
+        path: str | Path,
+        fence: Fence,
+        *,
+        pinned: list[bytes],
+        told: Callable[[int, int], None],
     ) -> SpooledFile:
         def pin(digest: bytes) -> None:
             with self._pins_lock:
@@ -128,6 +149,7 @@ class Transfers:
             fence,
             bytes_max=self._config.file_bytes_max,
             pin=pin,
+            told=told,
             has_stopped=self._stopped.is_set,
         )
 
@@ -152,13 +174,17 @@ class Transfers:
         If nobody else needs it, its recipient may have the very file. (While a message that is
         accepted has its pin still, only those are counted that were pinned after it.)
         """
+        is_common = (key, digest) in self._common or self._node.letters_with_file(key, digest) > 1
+        return self._place(key, None if is_common else digest)
+
+    def _place(self, key: MailboxKey, given: int | bytes | None) -> bytes:
+        """Return where the spool of a mailbox is, with the number of a file in it."""
         try:
             directory = self._node.files_of(key).parent / spool_name
         except StoreError:  # The mailbox has just been released.
             return b""
-        is_common = (key, digest) in self._common or self._node.letters_with_file(key, digest) > 1
-        given = 0 if is_common else inode_of(directory, digest)
-        return near.place_of(directory, key=self._machine, given=given)
+        number = inode_of(directory, given) if isinstance(given, bytes) else given or 0
+        return near.place_of(directory, key=self._machine, given=number)
 
     def take(self, tasks: Iterable[FileTask]) -> None:
         """Add tasks; they are carried out in order."""
@@ -248,5 +274,7 @@ def _weight(task: FileTask) -> int:
             return len(task.data)
         case SendChunk() | CopyNear():
             return task.length
+        case ReadAhead():
+            return limits.near_bytes_max
         case _:
             return limits.KIB

@@ -10,7 +10,7 @@ from typing import Final
 from mesh import limits
 from mesh.wire.digests import FileHash
 
-PIECE_BYTES: Final = 256 * limits.KIB
+PIECE_BYTES: Final = 512 * limits.KIB
 _AHEAD_MAX: Final = 4
 
 
@@ -102,6 +102,22 @@ def copy_hashed(
             copied += len(piece)
             told(copied)
     return copied
+
+
+def hash_range(source: int, digest: FileHash, start: int, end: int) -> int:
+    """Hash a file from `start` to `end`; return how far it went, less if the file ends before.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    os.lseek(source, start, os.SEEK_SET)
+    while start < end:
+        piece = os.read(source, min(limits.hash_bytes, end - start))
+        if not piece:
+            break
+        digest.update(piece)
+        start += len(piece)
+    return start
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -12,7 +12,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from mesh import limits
+from mesh.sharing.ahead import Ahead
+from mesh.sharing.copying import hash_range
 from mesh.sharing.near import Near
 from mesh.sharing.received import Coming, put_into_place
 from mesh.wire.digests import FileHash
@@ -23,12 +24,12 @@ _PREFIX: Final = ".linked-"
 class Linked:
     """One linked file while it is verified; `received` is how much of it was read."""
 
-    def __init__(self, directory: Path, coming: Coming, near: Near) -> None:
-        self.received = 0
+    def __init__(self, directory: Path, coming: Coming, near: Near, ahead: Ahead | None) -> None:
+        self.received = ahead.reached if ahead is not None else 0
         self._directory = directory
         self._path = directory / f"{_PREFIX}{coming.label}"
         self._coming = coming
-        self._hash = FileHash()
+        self._hash = ahead.digest if ahead is not None else FileHash()
         self._descriptor = os.dup(near.descriptor)
 
     def read(self, *, offset: int, length: int) -> bool:
@@ -36,14 +37,8 @@ class Linked:
         if offset != self.received:
             return False
         end = offset + length
-        os.lseek(self._descriptor, offset, os.SEEK_SET)
-        while self.received < end:
-            piece = os.read(self._descriptor, min(limits.hash_bytes, end - self.received))
-            if not piece:
-                return False
-            self._hash.update(piece)
-            self.received += len(piece)
-        return True
+        self.received = hash_range(self._descriptor, self._hash, offset, end)
+        return self.received == end
 
     def finish(self) -> bool:
         """Verify the file and put it into place durably; false if it is another file."""
@@ -64,8 +59,11 @@ class Linked:
         self._path.unlink(missing_ok=True)
 
 
-def link(directory: Path, coming: Coming, near: Near) -> Linked | None:
-    """Give a neighbour's file a name in `directory`; None if it is to be copied."""
+def link(directory: Path, coming: Coming, near: Near, ahead: Ahead | None = None) -> Linked | None:
+    """Give a neighbour's file a name in `directory`; None if it is to be copied.
+
+    What was read `ahead` of it need not be read again.
+    """
     path = directory / f"{_PREFIX}{coming.label}"
     try:
         path.unlink(missing_ok=True)
@@ -76,7 +74,8 @@ def link(directory: Path, coming: Coming, near: Near) -> Linked | None:
     except (OSError, NotImplementedError):
         return None
     if near.is_same(status):
-        return Linked(directory, coming, near)
+        is_ahead = ahead is not None and ahead.is_of(status) and ahead.reached <= coming.bytes
+        return Linked(directory, coming, near, ahead if is_ahead else None)
     path.unlink(missing_ok=True)
     return None
 

@@ -9,15 +9,17 @@ import os
 import stat
 import sys
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from mesh.sharing.beneath import O_NOFOLLOW
 from mesh.sharing.files import O_BINARY
-from mesh.sharing.spool import spool_name
+from mesh.sharing.spool import draft_prefix, spool_name
 from mesh.wire.places import NONCE_BYTES, Place, machine_key, open_place, seal_place
 
 _READ: Final = os.O_RDONLY | O_BINARY | O_NOFOLLOW | getattr(os, "O_NONBLOCK", 0)
+_ENTRIES_MAX: Final = 4096
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -67,20 +69,59 @@ def place_of(directory: Path, *, key: bytes | None, given: int = 0) -> bytes:
 
 def open_near(place: bytes, *, key: bytes | None, digest: str, size: int) -> Near | None:
     """Open the author's copy of a file for reading; None if it is not for us to read."""
+    told = _told(place, key)
+    if told is None:
+        return None
+    directory, given = told
+    path = directory / digest
+    descriptor = _open_ours(path)
+    if descriptor is None:
+        return None
+    if os.fstat(descriptor).st_size == size:
+        return Near(descriptor, path, given)
+    os.close(descriptor)
+    return None
+
+
+def open_spooling(place: bytes, *, key: bytes | None) -> int | None:
+    """Open the copy that an author is making; None if there is none that is for us to read."""
+    told = _told(place, key)
+    if told is None:
+        return None
+    directory, given = told
+    try:
+        with os.scandir(directory) as entries:
+            drafts = [e.name for e in islice(entries, _ENTRIES_MAX) if e.inode() == given]
+    except OSError:
+        return None
+    if not drafts or not drafts[0].startswith(draft_prefix):
+        return None
+    descriptor = _open_ours(directory / drafts[0])
+    if descriptor is not None and os.fstat(descriptor).st_ino != given:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _told(place: bytes, key: bytes | None) -> tuple[Path, int] | None:
+    """Return the directory of a spool, and a file number, as a place tells them."""
     told = None if key is None or not place else open_place(place, key=key)
     if told is None or b"\0" in told.path:
         return None
     directory = Path(os.fsdecode(told.path))
     if not directory.is_absolute() or directory.name != spool_name:
         return None
-    path = directory / digest
+    return directory, told.given
+
+
+def _open_ours(path: Path) -> int | None:
+    """Open a regular file of this user; None if it is none."""
     try:
         descriptor = os.open(path, _READ)
     except OSError:
         return None
     status = os.fstat(descriptor)
-    is_ours = status.st_uid == os.geteuid() and stat.S_ISREG(status.st_mode)
-    if is_ours and status.st_size == size:
-        return Near(descriptor, path, told.given)
+    if status.st_uid == os.geteuid() and stat.S_ISREG(status.st_mode):
+        return descriptor
     os.close(descriptor)
     return None

@@ -25,6 +25,7 @@ from mesh.sharing.files import O_BINARY, check_content, open_shared, sync_direct
 from mesh.wire.digests import FileHash
 
 spool_name: Final = "outgoing"
+draft_prefix: Final = ".draft-"
 _READ: Final = os.O_RDONLY | O_BINARY | O_NOFOLLOW
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | O_BINARY | O_NOFOLLOW
 
@@ -51,12 +52,14 @@ def spool_shared_file(
     *,
     bytes_max: int = limits.streamed_file_bytes_max,
     pin: Callable[[bytes], None],
+    told: Callable[[int, int], None] = lambda *_: None,
     has_stopped: Callable[[], bool] = lambda: False,
 ) -> SpooledFile:
     """Copy a file that may be shared into the spool, durably; uses 1 MiB of memory.
 
-    `pin` is told the digest before the file appears, so that nobody removes it meanwhile. Once
-    `has_stopped`, there is no time left to copy it.
+    `pin` is told the digest before the file appears, so that nobody removes it meanwhile; `told`
+    hears the number of the copy and how many bytes it has, now and then. Once `has_stopped`, there
+    is no time left to copy it.
 
     Raises:
         PolicyError, UsageError: as `open_shared`, or larger than `bytes_max`.
@@ -71,10 +74,15 @@ def spool_shared_file(
         if free - size < limits.files_free_bytes_min:
             text = f"{path} has {size} bytes; the disk of the mailbox has {free} bytes left."
             raise DiskFullError(text)
-        draft = directory / f".draft-{os.urandom(8).hex()}"
+        draft = directory / f"{draft_prefix}{os.urandom(8).hex()}"
         try:
             copied, digest = _copy(
-                source, draft, shown=str(path), bytes_max=bytes_max, has_stopped=has_stopped
+                source,
+                draft,
+                shown=str(path),
+                bytes_max=bytes_max,
+                told=told,
+                has_stopped=has_stopped,
             )
             pin(digest)
             draft.replace(directory / digest.hex())
@@ -188,21 +196,33 @@ def _beginning(source: int) -> bytes:
 
 
 def _copy(
-    source: int, target: Path, *, shown: str, bytes_max: int, has_stopped: Callable[[], bool]
+    source: int,
+    target: Path,
+    *,
+    shown: str,
+    bytes_max: int,
+    told: Callable[[int, int], None],
+    has_stopped: Callable[[], bool],
 ) -> tuple[int, bytes]:
     digest = FileHash()
     descriptor = os.open(target, _CREATE, 0o600)
+    number = os.fstat(descriptor).st_ino
+    told_to = 0
     try:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync") as thread:
             behind = SyncBehind(thread, descriptor, every=limits.partial_sync_bytes)
 
-            def told(size: int) -> None:
+            def wrote(size: int) -> None:
+                nonlocal told_to
                 check_size(shown, size, bytes_max)
                 if has_stopped():
                     raise StoreError(f"{shown} was not sent: its sender is ending.")
                 behind.wrote(size)
+                if size - told_to >= limits.near_bytes_max:
+                    told_to = size
+                    told(number, size)
 
-            copied = copy_hashed(source, descriptor, digest, told=told)
+            copied = copy_hashed(source, descriptor, digest, told=wrote)
             behind.settle()
         os.fsync(descriptor)
     finally:

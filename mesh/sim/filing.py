@@ -26,6 +26,7 @@ from mesh.core.filework import (
     KeepChunk,
     LeaveFile,
     NearLost,
+    ReadAhead,
     SendChunk,
     SpoolLost,
     SweepFiles,
@@ -101,6 +102,8 @@ class Filing:
 
     def _perform(self, task: FileTask) -> None:
         match task:
+            case ReadAhead():
+                pass  # Nodes of the simulator do not read ahead.
             case SendChunk() | DropSpool() | SweepFiles() | FileReached():
                 self._perform_outgoing(task)
             case FindFile():
@@ -206,7 +209,7 @@ class Filing:
     def _send(self, task: SendChunk) -> Event:
         spooled = self._shelf(task.mailbox).spool.get(task.digest)
         if spooled is None or spooled.size != task.file_bytes:
-            is_needed = self._owner.core.needs_file(task.mailbox, task.digest)
+            is_needed = self._owner.core.offers.needs_file(task.mailbox, task.digest)
             if is_needed and task.digest not in self._history.spoiled:
                 raise Violation("an outgoing file is gone that a letter needs")
             return SpoolLost(task.mailbox, task.digest)
@@ -217,7 +220,7 @@ class Filing:
         return ChunkSent(task.mailbox, task.digest)
 
     def _drop(self, mailbox: MailboxKey, digest: bytes) -> None:
-        is_needed = self._owner.core.needs_file(mailbox, digest)
+        is_needed = self._owner.core.offers.needs_file(mailbox, digest)
         if not is_needed and not self._history.is_being_shared(mailbox, digest):
             self._shelf(mailbox).spool.pop(digest, None)
 

@@ -6,13 +6,14 @@
     CHUNK      author, recipient, digest, offset            data
     HAVE       recipient, signature                         [author, digest]
     DECLINE    recipient, signature                         [author, digest, why]
+    SPOOLING   author, recipient, place, bytes
 
     an offer by its author over         "mesh1/offer\\0" binding its part
     a have by its recipient over        "mesh1/have\\0" binding its part
     a decline by its recipient over     "mesh1/decline\\0" binding its part
 
-Wants and chunks are not signed: they only matter between the two holders that a link has proven,
-and the digest in the signed letter decides whether the file is the right one.
+Wants, chunks and spoolings are not signed: they only matter between the two holders that a link has
+proven, and the digest in the signed letter decides whether the file is the right one.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from typing import Final, assert_never
 from mesh import limits
 from mesh.errors import MalformedError
 from mesh.model import MailboxKey, Why
-from mesh.packet import Chunk, Decline, FilePacket, Have, Offer, Want
+from mesh.packet import Chunk, Decline, FilePacket, Have, Offer, Spooling, Want
 from mesh.wire.codec import INTEGER_MAX, array, dumps, integer, octets
 from mesh.wire.heads import PacketKind, join, load_small
 from mesh.wire.keys import SIGNATURE_BYTES, verify
@@ -54,6 +55,8 @@ def encode(packet: FilePacket, sign: Sign, binding: bytes) -> bytes:
             part = dumps((author, digest, WHY_NUMBERS[why]))
             signature = sign(recipient, _DECLINE + binding + part)
             return _signed(PacketKind.DECLINE, recipient, part, signature)
+        case Spooling(author, recipient, place, size):
+            return join(PacketKind.SPOOLING, (author, recipient, place, size))
     assert_never(packet)
 
 
@@ -76,9 +79,24 @@ def _open_signed(
 def _decode_offer(head: list[object], parts: list[bytes], binding: bytes) -> Offer:
     author, fields = _open_signed(head, parts, _OFFER + binding, 5)
     recipient, digest, size, name, place, *_ = fields
+    file = file_ref(digest, size, name)
+    return Offer(author, MailboxKey(octets(recipient, 32)), file, _place(place))
+
+
+def _decode_spooling(head: list[object], _parts: list[bytes], _binding: bytes) -> Spooling:
+    _, author, recipient, place, size, *_ = array(head, items_min=5)
+    return Spooling(
+        MailboxKey(octets(author, 32)),
+        MailboxKey(octets(recipient, 32)),
+        _place(place),
+        integer(size, 0, INTEGER_MAX),
+    )
+
+
+def _place(place: object) -> bytes:
     if type(place) is not bytes or len(place) > limits.place_bytes_max:
         raise MalformedError("a place that is no byte string, or too long")
-    return Offer(author, MailboxKey(octets(recipient, 32)), file_ref(digest, size, name), place)
+    return place
 
 
 def _decode_want(head: list[object], _parts: list[bytes], _binding: bytes) -> Want:
@@ -127,4 +145,5 @@ DECODERS: Final[dict[int, Callable[[list[object], list[bytes], bytes], FilePacke
     PacketKind.CHUNK: _decode_chunk,
     PacketKind.HAVE: _decode_have,
     PacketKind.DECLINE: _decode_decline,
+    PacketKind.SPOOLING: _decode_spooling,
 }

@@ -32,6 +32,7 @@ class PacketKind(IntEnum):
     CHUNK = 14
     HAVE = 15
     DECLINE = 16
+    SPOOLING = 17
 
 
 def join(kind: PacketKind, fields: Sequence[object], parts: Sequence[bytes] = ()) -> bytes:

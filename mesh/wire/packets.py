@@ -50,6 +50,7 @@ from mesh.packet import (
     Peers,
     Ping,
     Pong,
+    Spooling,
     Verdict,
     Want,
     Welcome,
@@ -135,7 +136,7 @@ def encode(packet: Packet, *, sign: Sign, binding: bytes) -> bytes:  # noqa: C90
             return join(PacketKind.PONG, (packet.token,))
         case Leave():
             return join(PacketKind.LEAVE, ())
-        case Offer() | Want() | Chunk() | Have() | Decline():
+        case Offer() | Want() | Chunk() | Have() | Decline() | Spooling():
             return filing.encode(packet, sign, binding)
         case Hello() | Welcome():
             raise AssertionError("greetings open a link and are not sent over it")

@@ -20,6 +20,7 @@ from mesh.core.filework import (
     FinishFile,
     KeepChunk,
     NearLost,
+    ReadAhead,
     SendChunk,
 )
 from mesh.model import FileRef, Why
@@ -49,6 +50,7 @@ class Disks:
         self.dropped: list[DropSpool] = []
         self.sent: list[int] = []
         self.reached: list[FileReached] = []
+        self.ahead: list[ReadAhead] = []
         self.verdict = Why.NONE
         self.facts: dict[str, int] = {}
         self.near_to: int | None = None
@@ -99,6 +101,8 @@ class Disks:
                 chunk = Chunk(mailbox, recipient, digest, offset, bytes(length))
                 self.world.post(party, link, chunk)
                 return [ChunkSent(mailbox, digest)]
+            case ReadAhead():
+                self.ahead.append(task)
             case DropSpool():
                 self.dropped.append(task)
             case FileReached():

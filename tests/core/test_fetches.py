@@ -15,10 +15,11 @@ from mesh.core.filework import (
     FinishFile,
     LeaveFile,
     NearLost,
+    ReadAhead,
     SpoolLost,
 )
-from mesh.model import FileRef, LinkId, State, Why
-from mesh.packet import Chunk, Decline, Have, Offer, Packet, Want
+from mesh.model import Address, FileRef, LinkId, State, Why
+from mesh.packet import Chunk, Decline, Have, Offer, Packet, Spooling, Want
 from tests.core.disks import CHUNK, DIGEST, FILE, KEY, SIZE, Disks, file_found
 from tests.core.pair import World
 from tests.core.samples import ALICE, BOB, CAROL, snapshot
@@ -59,7 +60,7 @@ def test_letter_gets_its_sequence_only_when_the_recipient_has_the_file(world):
     assert [a.letter.sequence for a in bob.arrivals] == [1, 2]
     assert disks.sent == list(range(0, SIZE, CHUNK))
     assert disks.dropped == [DropSpool(ALICE, DIGEST)]
-    assert not alice.node.needs_file(ALICE, DIGEST)
+    assert not alice.node.offers.needs_file(ALICE, DIGEST)
 
 
 def test_lost_link_resumes_where_the_disk_is(world):
@@ -301,9 +302,9 @@ def test_expired_letter_lets_its_file_go(world):
     disks = Disks(world)
     alice = world.parties["alice"]
     world.send(alice, ALICE, "nobody", 1, file=FILE, ttl_s=5.0)
-    assert alice.node.needs_file(ALICE, DIGEST)
-    assert alice.node.letters_with_file(ALICE, DIGEST) == 1
-    assert alice.node.letters_with_file(BOB, DIGEST) == 0
+    assert alice.node.offers.needs_file(ALICE, DIGEST)
+    assert alice.node.offers.letters_with_file(ALICE, DIGEST) == 1
+    assert alice.node.offers.letters_with_file(BOB, DIGEST) == 0
 
     world.now += 6
     world.step(alice, Timeout())
@@ -384,3 +385,29 @@ def test_fetch_whose_author_comes_by_another_link_goes_on_there(world):
     disks.run()
     assert bob.bodies() == [b"1"]
     assert alice.states() == ["delivered"]
+
+
+def test_file_that_is_being_copied_may_be_read_ahead_by_whom_it_is_for(world):
+    """PROTOCOL.md FILE-11."""
+    disks = Disks(world)
+    alice, bob = world.parties["alice"], world.parties["bob"]
+    route = alice.node.offers.route_to(ALICE, Address("bob"), 0.0)
+    assert route is not None
+    link, recipient = route
+    assert recipient == BOB
+    world.post(alice, link, Spooling(ALICE, BOB, b"place", CHUNK))
+    disks.run()
+    assert disks.ahead == [ReadAhead(BOB, ALICE, b"place", CHUNK)]
+    assert bob.node.offers.route_to(BOB, Address("nobody"), 0.0) is None
+    assert bob.node.offers.route_to(CAROL, Address("alice"), 0.0) is None
+
+
+@pytest.mark.parametrize(("author", "recipient"), [(CAROL, BOB), (BOB, BOB), (ALICE, CAROL)])
+def test_nothing_is_read_ahead_of_an_unproven_author_or_for_a_stranger(world, author, recipient):
+    """PROTOCOL.md FILE-11."""
+    disks = Disks(world)
+    alice = world.parties["alice"]
+    (link,) = world.links(alice)
+    world.post(alice, link, Spooling(author, recipient, b"place", CHUNK))
+    disks.run()
+    assert disks.ahead == []

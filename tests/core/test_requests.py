@@ -360,4 +360,4 @@ def test_trust_lets_a_file_go_to_the_newcomer_before_its_letter():
     assert effects.transmissions_after == ()
     offers = [packet for _, packet in effects.packets if isinstance(packet, Offer)]
     assert offers == [Offer(ALICE, CAROL, file)]
-    assert node.needs_file(ALICE, file.digest)
+    assert node.offers.needs_file(ALICE, file.digest)

@@ -16,7 +16,7 @@ import mesh
 from mesh import limits
 from mesh.driver.agent import Agent
 from mesh.errors import UsageError
-from mesh.sharing import near
+from mesh.sharing import linked, near
 
 WAIT_S = 30.0
 SECRET = "a team secret of good length"
@@ -283,6 +283,25 @@ async def test_what_nobody_needs_is_swept_when_the_mailbox_is_taken(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.skipif(near.own_machine_key() is None, reason="no machine is known by a key here")
+async def test_file_is_verified_while_it_is_still_being_spooled(tmp_path, monkeypatch):
+    """PROTOCOL.md FILE-11."""
+    ahead_of = []
+    link = linked.link
+
+    def watched(directory, coming, source, ahead=None):
+        ahead_of.append(ahead.reached if ahead is not None else 0)
+        return link(directory, coming, source, ahead)
+
+    monkeypatch.setattr(linked, "link", watched)
+    path = make_file(tmp_path / "shared", 3 * limits.near_bytes_max + 5)
+    async with pair(tmp_path) as (alice, bob):
+        await alice.share_file("bob", path, "")
+        message = await received(bob)
+        assert Path(message.path).read_bytes() == path.read_bytes()
+    assert ahead_of == [3 * limits.near_bytes_max]
+
+
 @pytest.mark.parametrize("way", ["link", "near"])
 async def test_one_gibibyte_arrives_in_bounded_memory(tmp_path, monkeypatch, way):
     if way == "link":

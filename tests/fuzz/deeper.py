@@ -54,6 +54,7 @@ from mesh.packet import (
     Peers,
     Ping,
     Pong,
+    Spooling,
     Verdict,
     Want,
     Welcome,
@@ -107,7 +108,9 @@ def _mail(chance: random.Random, author: MailboxKey) -> Mail:
 
 def _file_packet(chance: random.Random, one: MailboxKey, two: MailboxKey) -> Packet:
     digest, number = chance.choice(DIGESTS), chance.choice(NUMBERS)
-    match chance.randrange(5):
+    match chance.randrange(6):
+        case 5:
+            return Spooling(one, two, b"", number)
         case 0:
             return Offer(one, two, FileRef(digest, number, "file"), b"")
         case 1:

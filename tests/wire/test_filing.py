@@ -6,7 +6,7 @@ from wire_strategies import BINDING, SIGNERS, sign
 from mesh import limits
 from mesh.errors import MalformedError, SignatureError
 from mesh.model import FileRef, Why
-from mesh.packet import Chunk, Decline, Have, Offer, Want
+from mesh.packet import Chunk, Decline, Have, Offer, Spooling, Want
 from mesh.wire import codec, heads
 from mesh.wire import packets as wire
 from mesh.wire.heads import PacketKind
@@ -53,6 +53,11 @@ def test_have_cannot_be_passed_off_as_another_kind():
         heads.join(PacketKind.WANT, (BOB, ALICE, DIGEST, 0, -1)),
         heads.join(PacketKind.WANT, (BOB, ALICE, DIGEST, 0, limits.chunk_bytes_max + 1)),
         heads.join(PacketKind.HAVE, (BOB, bytes(64))),
+        heads.join(PacketKind.SPOOLING, (ALICE, BOB, b"place")),
+        heads.join(PacketKind.SPOOLING, (ALICE, BOB, b"place", -1)),
+        heads.join(PacketKind.SPOOLING, (ALICE, BOB, "place", 1)),
+        heads.join(PacketKind.SPOOLING, (ALICE, BOB, bytes(limits.place_bytes_max + 1), 1)),
+        heads.join(PacketKind.SPOOLING, (ALICE, BOB[1:], b"place", 1)),
     ],
 )
 def test_what_is_out_of_bounds_is_malformed(data):
@@ -84,3 +89,9 @@ def test_offer_with_a_place_that_is_none_is_malformed(place):
     signature = sign(ALICE, b"mesh1/offer\0" + BINDING + part)
     with pytest.raises(MalformedError):
         wire.decode(heads.join(PacketKind.OFFER, (ALICE, signature), (part,)), binding=BINDING)
+
+
+def test_what_is_being_spooled_is_told_without_a_signature():
+    packet = Spooling(ALICE, BOB, bytes(limits.place_bytes_max), 8 * limits.MIB)
+    data = wire.encode(packet, sign=sign, binding=BINDING)
+    assert wire.decode(data, binding=bytes(32)) == packet

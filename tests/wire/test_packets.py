@@ -143,8 +143,8 @@ def test_greetings_are_not_for_open_links():
 
 def test_unknown_packets_are_told_apart():
     with pytest.raises(wire.UnknownPacketError) as caught:
-        decode(codec.pack([codec.dumps([17, "new"]), b"new"]))
-    assert caught.value.kind == 17
+        decode(codec.pack([codec.dumps([18, "new"]), b"new"]))
+    assert caught.value.kind == 18
 
 
 @given(packets)
