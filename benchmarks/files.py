@@ -8,10 +8,17 @@ has the copy into the spool in it); once between two state directories of this m
 recipient reads the author's spooled copy itself (`near`), and once over the link, as between
 machines (`link`). Memory is each process's own peak; the latency is that of short messages to the
 same agent, one every 20 ms, while nothing else happens and from the call to the end of a transfer.
+
+With `--tcp` all of it goes over TCP on the loopback, and only the link is measured. On a loopback
+of its own that is slowed down to a network's speed it says how the two compare on a LAN:
+
+    unshare -n sh -c 'ip link set lo up; tc qdisc add dev lo root tbf rate 1gbit burst 256kb \\
+        latency 50ms; python -m benchmarks.files --tcp'
 """
 
 import argparse
 import asyncio
+import dataclasses
 import json
 import os
 import statistics
@@ -32,11 +39,15 @@ PIPE_CHUNKS = 16
 SERVER_SECRET = b"rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 WAIT_S = 120.0
 PAUSE_S = 0.02
+PLAIN_PORT = 47_991
+DOOR_PORT = 47_992
 
 
 def main() -> int:
     """Run the rounds, or one side of one; return the exit code."""
     wanted = _arguments()
+    if wanted.tcp:
+        os.environ["FILES_OVER_TCP"] = "1"
     place = Path(wanted.place) if wanted.place else None
     if wanted.role:
         assert place is not None
@@ -53,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mib", type=int, default=256, help="size of the file")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--directory", help="a directory on the disk to be measured")
+    parser.add_argument("--tcp", action="store_true", help="over TCP on the loopback")
     parser.add_argument("--role", choices=sorted(_ROLES), help=argparse.SUPPRESS)
     parser.add_argument("--place", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -72,7 +84,7 @@ def _measure(place: Path, *, mib: int, rounds: int) -> dict[str, Any]:
         plain_s = _pair(here, "plain_receiver", "plain_sender")["receiver"]["seconds"]
         curve_s = _pair(here, "curve_receiver", "curve_sender")["receiver"]["seconds"]
         one = {"plain_mib_s": mib / plain_s, "curve_mib_s": mib / curve_s}
-        for way in ("near", "link"):
+        for way in _ways():
             sides = _pair(here / way, f"{way}_receiver", f"{way}_sender")
             facts = {k: mib / v for k, v in sides["sender"]["rates"].items()}
             facts |= sides["sender"]["facts"]
@@ -84,17 +96,24 @@ def _measure(place: Path, *, mib: int, rounds: int) -> dict[str, Any]:
     return {"mib": mib, "rounds": rounds, **median, **_ratios(found)}
 
 
+def _is_tcp() -> bool:
+    """Whether everything goes over TCP; the processes of one run inherit it."""
+    return "FILES_OVER_TCP" in os.environ
+
+
+def _ways() -> tuple[str, ...]:
+    return ("link",) if _is_tcp() else ("near", "link")
+
+
 def _ratios(found: list[dict[str, Any]]) -> dict[str, float]:
     """Return the medians of what each round compares."""
     pairs = [
         (f"{way}_{part}_to_{other}", f"{way}_{part}_mib_s", f"{other}_mib_s")
-        for way in ("near", "link")
+        for way in _ways()
         for part in ("transfer", "whole")
         for other in ("plain", "curve")
     ]
-    pairs += [
-        (f"{way}_busy_to_idle", f"{way}_busy_ms", f"{way}_idle_ms") for way in ("near", "link")
-    ]
+    pairs += [(f"{way}_busy_to_idle", f"{way}_busy_ms", f"{way}_idle_ms") for way in _ways()]
     return {
         name: round(statistics.median(one[above] / one[below] for one in found), 3)
         for name, above, below in pairs
@@ -122,7 +141,7 @@ def _plain_sender(place: Path, *, is_curve: bool = False) -> None:
             public, secret = zmq.curve_keypair()
             _set_keys(socket, public, secret)
             socket.set(zmq.CURVE_SERVERKEY, zmq.curve_public(SERVER_SECRET))
-        socket.connect(f"ipc://{place}/plain.sock")
+        socket.connect(_plain_endpoint(place))
         socket.send(b"begin")
         with (place.parent / "shared" / "file.bin").open("rb", buffering=0) as file:
             while chunk := file.read(CHUNK_BYTES):
@@ -138,7 +157,7 @@ def _plain_receiver(place: Path, *, is_curve: bool = False) -> None:
         if is_curve:
             socket.set(zmq.CURVE_SERVER, 1)
             _set_keys(socket, zmq.curve_public(SERVER_SECRET), SERVER_SECRET)
-        socket.bind(f"ipc://{place}/plain.sock")
+        socket.bind(_plain_endpoint(place))
         socket.recv()
         begin = time.perf_counter()
         with (place / "copy.bin").open("wb", buffering=0) as file:
@@ -148,6 +167,10 @@ def _plain_receiver(place: Path, *, is_curve: bool = False) -> None:
         seconds = time.perf_counter() - begin
         socket.send(b"")
         print(json.dumps({"seconds": seconds}), flush=True)
+
+
+def _plain_endpoint(place: Path) -> str:
+    return f"tcp://127.0.0.1:{PLAIN_PORT}" if _is_tcp() else f"ipc://{place}/plain.sock"
 
 
 def _set_keys(socket: "zmq.Socket[bytes]", public: bytes, secret: bytes) -> None:
@@ -166,8 +189,20 @@ def _curve_receiver(place: Path) -> None:
 # Through the mesh.
 
 
-def _config(place: Path) -> mesh.Config:
-    return mesh.Config(home=place / "home", port=0, mdns=False, share_roots=(_shared(place),))
+def _config(place: Path, name: str) -> mesh.Config:
+    """Both are of one host, or of two that meet at the door of one of them."""
+    common = mesh.Config(home=place / "home", port=0, mdns=False, share_roots=(_shared(place),))
+    if not _is_tcp():
+        return common
+    is_host = name == "bob"
+    return dataclasses.replace(
+        common,
+        home=place / name,
+        secret="one for both of them",
+        bind="127.0.0.1",
+        port=DOOR_PORT if is_host else 0,
+        peers=() if is_host else (f"127.0.0.1:{DOOR_PORT}",),
+    )
 
 
 def _shared(place: Path) -> Path:
@@ -179,7 +214,7 @@ def _near_sender(place: Path) -> None:
 
 
 async def _send(place: Path) -> dict[str, Any]:
-    async with asyncio.timeout(WAIT_S), mesh.join("alice", _config(place)) as alice:
+    async with asyncio.timeout(WAIT_S), mesh.join("alice", _config(place, "alice")) as alice:
         first = await alice.send("bob", "begin")
         assert await first.wait("delivered", 30)
         await _latencies(alice, 30)
@@ -246,7 +281,7 @@ def _be_elsewhere() -> None:
 
 
 async def _receive(place: Path) -> float:
-    async with asyncio.timeout(WAIT_S), mesh.join("bob", _config(place)) as bob:
+    async with asyncio.timeout(WAIT_S), mesh.join("bob", _config(place, "bob")) as bob:
         async for message in bob.messages():
             if message.content == "end":
                 break
