@@ -95,6 +95,7 @@ class Registry:
         self._is_first = True
         self._trouble: OSError | None = None
         self._is_blind = False
+        self._elders: frozenset[NodeId] = frozenset()
         self._wake = asyncio.Event()
         self._wake.set()
 
@@ -127,7 +128,10 @@ class Registry:
         self._publish()
 
     async def __aenter__(self) -> Self:
+        """Publish, and look who had done so before: whoever comes later will find us here."""
         self._publish()
+        with contextlib.suppress(OSError):
+            self._elders = frozenset(map(_node_of, _published(self._run)))
         return self
 
     async def __aexit__(
@@ -212,7 +216,7 @@ class Registry:
             self._trouble = error
             return []
         for path in paths:
-            node = NodeId(bytes.fromhex(path.stem))
+            node = _node_of(path)
             if node == self._own.node:
                 continue
             try:
@@ -238,8 +242,7 @@ class Registry:
         return sighted
 
     def _sighting(self, entry: LocalNode) -> Sighted:
-        own = self._own
-        is_older = (entry.started_ms, entry.node) < (own.started_ms, own.node)
+        is_older = entry.node in self._elders
         return Sighted(Source.REGISTRY, entry.curve, entry.endpoints, entry.node, is_older)
 
     def _is_alive(self, node: NodeId) -> bool:
@@ -257,6 +260,10 @@ class Registry:
         for suffix in (".json", ".sock", ".ctl", ".lock"):
             _remove(lock.with_suffix(suffix))
         return False
+
+
+def _node_of(path: Path) -> NodeId:
+    return NodeId(bytes.fromhex(path.stem))
 
 
 def _published(run: Path) -> list[Path]:
@@ -291,7 +298,7 @@ def _read(path: Path) -> LocalNode | None:
             return None
         endpoints = tuple(map(str, fields["endpoints"]))[: limits.endpoints_per_node_max]
         return LocalNode(
-            node=NodeId(bytes.fromhex(path.stem)),
+            node=_node_of(path),
             curve=CurveKey(bytes.fromhex(fields["curve"])),
             endpoints=tuple(e for e in endpoints if len(e) <= limits.endpoint_chars_max),
             mesh=str(fields["mesh"]),

@@ -72,6 +72,26 @@ async def test_an_older_node_sees_the_newcomer_and_its_end():
                 assert await watch(a) == [LocalNodes((node(1).node,))]
 
 
+async def test_the_newcomer_is_who_was_published_last_whoever_began_to_start_first():
+    """PROTOCOL.md DISC-2: only it is sure to have found the other, and so only it dials at once."""
+    first, last = node(2), node(1)  # By when they began to start, it is the other way round.
+    with private_directory() as run, alive(run, first) as a, alive(run, last) as b:
+        async with a:
+            assert await watch(a) == [LocalNodes((first.node,))]
+            async with b:
+                assert sighted(first, is_older=True) in await watch(b)
+                a.rescan()
+                assert sighted(last, is_older=False) in await watch(a)
+
+
+async def test_of_two_that_published_before_either_looked_both_are_newcomers():
+    with private_directory() as run, alive(run, node(1)) as a, alive(run, node(2)) as b:
+        a._publish()
+        async with b, a:
+            assert sighted(node(2), is_older=True) in await watch(a)
+            assert sighted(node(1), is_older=True) in await watch(b)
+
+
 async def test_what_a_node_publishes_is_private_and_can_be_rewritten():
     with private_directory() as run, alive(run, node(1)) as a:
         async with a:
