@@ -2,8 +2,8 @@
 
     python -m tests.network.proxy LISTEN_HOST LISTEN_PORT HOST PORT
 
-Commands come on stdin, one a line: `delay SECONDS` (each way), `stall`, `resume`, `reset`. It says
-`ready`, and `done` after each command. It ends with its input.
+Commands come on stdin, one a line: `delay SECONDS` (each way), `stall [there|back]` (both ways or
+one), `resume`, `reset`. It says `ready`, and `done` after each command. It ends with its input.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self.delay_s = 0.0
         self._target = (host, port)
-        self._flows = asyncio.Event()
-        self._flows.set()
+        self._flows = {way: asyncio.Event() for way in ("there", "back")}
+        self.command("resume")
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,8 +32,8 @@ class Proxy:
         self._writers |= ends
         try:
             async with asyncio.TaskGroup() as group:
-                for source, sink in ((reader, far_writer), (far_reader, writer)):
-                    group.create_task(self._carry(source, sink, ends))
+                group.create_task(self._carry(reader, far_writer, self._flows["there"], ends))
+                group.create_task(self._carry(far_reader, writer, self._flows["back"], ends))
         finally:
             self._writers -= ends
 
@@ -41,12 +41,13 @@ class Proxy:
         self,
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
+        flows: asyncio.Event,
         ends: set[asyncio.StreamWriter],
     ) -> None:
         with suppress(OSError):
             while data := await source.read(CHUNK_BYTES):
                 await asyncio.sleep(self.delay_s)
-                await self._flows.wait()
+                await flows.wait()
                 sink.write(data)
                 await sink.drain()
         for end in ends:
@@ -64,9 +65,11 @@ class Proxy:
             case "delay":
                 self.delay_s = float(arguments[0])
             case "stall":
-                self._flows.clear()
+                for way in arguments or self._flows:
+                    self._flows[way].clear()
             case "resume":
-                self._flows.set()
+                for flows in self._flows.values():
+                    flows.set()
             case "reset":
                 for writer in tuple(self._writers):
                     writer.transport.abort()

@@ -6,6 +6,7 @@ and not the other), so there is one way: from `b` through the proxy to the door 
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -112,6 +113,31 @@ async def test_way_that_stands_still_for_a_while_loses_nothing(lan, mesh):
         got = contents(await b.call("collect", count=len(NUMBERS), timeout_s=15))
         assert got == NUMBERS
         await see_all([a, b], 15, BOTH)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("direction", ["there", "back"])
+async def test_way_that_carries_nothing_in_one_direction_for_a_minute_loses_nothing(
+    lan, mesh, direction
+):
+    """Whoever hears nothing suspects; the other one learns of it when nobody answers it."""
+    async with one_way(lan, mesh) as (a, b, way):
+        await way.tell(f"stall {direction}")
+        await asyncio.gather(
+            a.call("send_many", to="b", contents=NUMBERS),
+            b.call("send_many", to="a", contents=NUMBERS),
+        )
+        await asyncio.sleep(60)
+        await way.tell("resume")
+        begun = time.monotonic()
+        found = await asyncio.gather(
+            *(s.call("collect", count=len(NUMBERS), timeout_s=30, limit_s=40) for s in (a, b))
+        )
+        assert [contents(messages) for messages in found] == [NUMBERS, NUMBERS]
+        print(f"all mail was there {time.monotonic() - begun:.2f} s after the way was whole again")
+        await see_all([a, b], 15, BOTH)
+        for session in (a, b):
+            assert contents(await session.call("check", wait_s=0.5)) == []
 
 
 @pytest.mark.long
