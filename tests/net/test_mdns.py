@@ -16,8 +16,6 @@ from mesh.net import mdns
 from mesh.net.addresses import LocalAddress
 from mesh.net.mdns import SERVICE, Mdns
 
-pytestmark = pytest.mark.xdist_group("multicast")
-
 ONE, TWO = CurveKey(b"\x01" * 32), CurveKey(os.urandom(32))
 
 

@@ -16,8 +16,6 @@ from mesh.model import CurveKey
 from mesh.net import mdns
 from mesh.net.mdns import SERVICE
 
-pytestmark = pytest.mark.xdist_group("multicast")
-
 LABEL_BYTES_MAX = 63
 TEXT_BYTES_MAX = 400
 

@@ -7,8 +7,6 @@ import pytest
 
 from tests.processes.hosts import SECRET, Mesh, WorkerError, contents, free_port
 
-pytestmark = pytest.mark.xdist_group("multicast")
-
 
 async def test_hosts_find_each_other_by_mdns(mesh: Mesh):
     mesh.settings["mdns"] = True

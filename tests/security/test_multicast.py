@@ -18,8 +18,6 @@ from tests.security.measure import delivery_s, report
 from tests.security.test_insider import _remote_addresses
 from tests.usage import MIB, resident_bytes
 
-pytestmark = pytest.mark.xdist_group("multicast")
-
 GROUP = ("224.0.0.251", 5353)
 CLASS = const._CLASS_IN | const._CLASS_UNIQUE
 

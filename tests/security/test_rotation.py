@@ -11,8 +11,6 @@ from mesh.wire.keys import derive
 from tests.processes.hosts import SECRET, Mesh, WorkerError, contents, free_port
 from tests.security.insider import target
 
-pytestmark = pytest.mark.xdist_group("multicast")
-
 OLD = "the secret of last year, long enough"
 WEEK_MS = 7 * 86400 * 1000
 

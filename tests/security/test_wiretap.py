@@ -6,13 +6,9 @@ import socket
 import struct
 import time
 
-import pytest
-
 from mesh.wire.keys import derive
 from tests.processes.hosts import SECRET, Mesh, contents, free_port
 from tests.security.wiretap import Wiretap
-
-pytestmark = pytest.mark.xdist_group("multicast")
 
 TEXT = "the-launch-code-is-4711"
 
