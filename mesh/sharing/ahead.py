@@ -34,13 +34,23 @@ class Ahead:
             return
         try:
             status = os.fstat(descriptor)
-            if not self.is_of(status):
+            if not self._is_of(status):
                 self.digest, self.reached, self._file = FileHash(), 0, status
             end = min(up_to, self.reached + bytes_max)
             self.reached = hash_range(descriptor, self.digest, self.reached, end)
         finally:
             os.close(descriptor)
 
-    def is_of(self, status: os.stat_result) -> bool:
-        """Whether it is the file that has that status."""
+    def give(self, status: os.stat_result, *, bytes_max: int) -> tuple[FileHash, int]:
+        """Give away, once, what was read of the file that has that status, and how much that is.
+
+        Of another file, or of more than `bytes_max`, it is nothing.
+        """
+        if not self._is_of(status) or self.reached > bytes_max:
+            return FileHash(), 0
+        given = self.digest, self.reached
+        self.digest, self.reached, self._file = FileHash(), 0, None
+        return given
+
+    def _is_of(self, status: os.stat_result) -> bool:
         return self._file is not None and os.path.samestat(self._file, status)

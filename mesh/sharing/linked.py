@@ -24,12 +24,14 @@ _PREFIX: Final = ".linked-"
 class Linked:
     """One linked file while it is verified; `received` is how much of it was read."""
 
-    def __init__(self, directory: Path, coming: Coming, near: Near, ahead: Ahead | None) -> None:
-        self.received = ahead.reached if ahead is not None else 0
+    def __init__(
+        self, directory: Path, coming: Coming, near: Near, *, digest: FileHash, received: int
+    ) -> None:
+        self.received = received
         self._directory = directory
         self._path = directory / f"{_PREFIX}{coming.label}"
         self._coming = coming
-        self._hash = ahead.digest if ahead is not None else FileHash()
+        self._hash = digest
         self._descriptor = os.dup(near.descriptor)
 
     def read(self, *, offset: int, length: int) -> bool:
@@ -74,8 +76,8 @@ def link(directory: Path, coming: Coming, near: Near, ahead: Ahead | None = None
     except (OSError, NotImplementedError):
         return None
     if near.is_same(status):
-        is_ahead = ahead is not None and ahead.is_of(status) and ahead.reached <= coming.bytes
-        return Linked(directory, coming, near, ahead if is_ahead else None)
+        digest, received = (ahead or Ahead()).give(status, bytes_max=coming.bytes)
+        return Linked(directory, coming, near, digest=digest, received=received)
     path.unlink(missing_ok=True)
     return None
 

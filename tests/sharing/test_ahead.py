@@ -124,6 +124,20 @@ def test_what_is_other_than_was_read_ahead_is_found_out(draft, tmp_path):
     assert not file.finish()
 
 
+def test_what_was_read_ahead_is_given_away_once(draft, tmp_path):
+    """A second try, after the disk refused the first one, begins at the beginning."""
+    ahead = Ahead()
+    read(ahead, draft)
+    content = CONTENT[:400_000]
+    first = _linked(tmp_path, draft, content, ahead)
+    assert first.finish()
+    (kept,) = [path for path in (tmp_path / "files").iterdir() if path.suffix != ".json"]
+    kept.unlink()
+    second = _linked(tmp_path, draft.with_name(digest_of(content)), content, ahead)
+    assert second.read(offset=second.received, length=400_000 - second.received)
+    assert second.finish()
+
+
 def _linked(tmp_path: Path, draft: Path, content: bytes, ahead: Ahead) -> linked.Linked:
     """Let the copy be complete, and be offered."""
     digest = digest_of(content)
