@@ -231,7 +231,6 @@ class Node:
             case Trust():
                 self._requests.trust(event, now, out)
                 self.offers.look(self._post.mailboxes[event.mailbox], now, out)
-                self.offers.look(self._post.mailboxes[event.mailbox], now, out)
             case _:
                 assert_never(event)
 

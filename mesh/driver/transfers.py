@@ -121,8 +121,11 @@ class Transfers:
 
     def _tell_spooling(self, key: MailboxKey, to: Address, number: int, size: int) -> None:
         """Tell the recipient of a file how much of it lies in the spool."""
+        try:
+            place = near.place_of(self._spool_of(key), key=self._machine, given=number)
+        except StoreError:  # The mailbox has just been released.
+            return
         route = self._node.route_to(key, to)
-        place = self._place(key, number) if route is not None else b""
         if route is not None and place:
             link, recipient = route
             self._node.send(link, Spooling(key, recipient, place, size))
@@ -145,7 +148,7 @@ class Transfers:
 
         return spool_shared_file(
             path,
-            self._node.files_of(key).parent / spool_name,
+            self._spool_of(key),
             fence,
             bytes_max=self._config.file_bytes_max,
             pin=pin,
@@ -174,17 +177,16 @@ class Transfers:
         If nobody else needs it, its recipient may have the very file. (While a message that is
         accepted has its pin still, only those are counted that were pinned after it.)
         """
-        is_common = (key, digest) in self._common or self._node.letters_with_file(key, digest) > 1
-        return self._place(key, None if is_common else digest)
-
-    def _place(self, key: MailboxKey, given: int | bytes | None) -> bytes:
-        """Return where the spool of a mailbox is, with the number of a file in it."""
         try:
-            directory = self._node.files_of(key).parent / spool_name
+            directory = self._spool_of(key)
         except StoreError:  # The mailbox has just been released.
             return b""
-        number = inode_of(directory, given) if isinstance(given, bytes) else given or 0
-        return near.place_of(directory, key=self._machine, given=number)
+        is_common = (key, digest) in self._common or self._node.letters_with_file(key, digest) > 1
+        given = 0 if is_common else inode_of(directory, digest)
+        return near.place_of(directory, key=self._machine, given=given)
+
+    def _spool_of(self, key: MailboxKey) -> Path:
+        return self._node.files_of(key).parent / spool_name
 
     def take(self, tasks: Iterable[FileTask]) -> None:
         """Add tasks; they are carried out in order."""
