@@ -37,6 +37,7 @@ from mesh.model import Address, LinkId, MailboxKey
 from mesh.packet import Packet, Spooling
 from mesh.sharing import near
 from mesh.sharing.confine import Fence
+from mesh.sharing.memory import keep_freed_memory
 from mesh.sharing.spool import SpooledFile, free_bytes, inode_of, spool_name, spool_shared_file
 from mesh.sharing.threads import file_threads
 
@@ -61,6 +62,7 @@ class Transfers:
     def __init__(
         self, node: Surroundings, config: Config, *, free: Callable[[Path], int] = free_bytes
     ) -> None:
+        keep_freed_memory()
         self._node = node
         self._config = config
         self._tasks: deque[FileTask] = deque()
