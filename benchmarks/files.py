@@ -10,6 +10,10 @@ machines (`link`). Memory is each process's own peak. The latency is that of sho
 same agent, one every 20 ms, while nothing else happens and, of a second file, from the call to the
 end of its transfer.
 
+Each copy is removed before the next one is made, and the first round is not counted, so that all
+write to memory which was in use before: on a virtual machine, pages that its host has not given yet
+cost ten times what is measured here.
+
 With `--tcp` all of it goes over TCP on the loopback, and only the link is measured. On a loopback
 of its own that is slowed down to a network's speed it says how the two compare on a LAN:
 
@@ -77,23 +81,27 @@ def _measure(place: Path, *, mib: int, rounds: int) -> dict[str, Any]:
     shared.mkdir()
     for name in FILES:
         _make_file(shared / name, mib)
+    _round(place, mib)
     found = []
-    for number in range(rounds):
-        here = place / str(number)
-        here.mkdir()
-        plain_s = _pair(here, "plain_receiver", "plain_sender")["receiver"]["seconds"]
-        curve_s = _pair(here, "curve_receiver", "curve_sender")["receiver"]["seconds"]
-        one = {"plain_mib_s": mib / plain_s, "curve_mib_s": mib / curve_s}
-        for way in _ways():
-            sides = _pair(here / way, f"{way}_receiver", f"{way}_sender")
-            facts = {k: mib / v for k, v in sides["sender"]["rates"].items()}
-            facts |= sides["sender"]["facts"]
-            facts |= {"receiver_peak_mib": sides["receiver"]["peak_mib"]}
-            one |= {f"{way}_{key}": value for key, value in facts.items()}
+    for _ in range(rounds):
+        one = _round(place, mib)
         print(json.dumps(one), file=sys.stderr, flush=True)
         found.append(one)
     median = {key: round(statistics.median(one[key] for one in found), 2) for key in found[0]}
     return {"mib": mib, "rounds": rounds, **median, **_ratios(found)}
+
+
+def _round(place: Path, mib: int) -> dict[str, Any]:
+    plain_s = _pair(place, "plain_receiver", "plain_sender")["receiver"]["seconds"]
+    curve_s = _pair(place, "curve_receiver", "curve_sender")["receiver"]["seconds"]
+    one = {"plain_mib_s": mib / plain_s, "curve_mib_s": mib / curve_s}
+    for way in _ways():
+        sides = _pair(place, f"{way}_receiver", f"{way}_sender")
+        facts = {k: mib / v for k, v in sides["sender"]["rates"].items()}
+        facts |= sides["sender"]["facts"]
+        facts |= {"receiver_peak_mib": sides["receiver"]["peak_mib"]}
+        one |= {f"{way}_{key}": value for key, value in facts.items()}
+    return one
 
 
 def _make_file(path: Path, mib: int) -> None:
@@ -128,14 +136,14 @@ def _ratios(found: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _pair(place: Path, receiver: str, sender: str) -> dict[str, Any]:
-    place.mkdir(exist_ok=True)
     os.sync()  # What another one has left to write is not to be paid for here.
-    command = [sys.executable, "-m", "benchmarks.files", "--place", str(place), "--role"]
-    processes = {
-        name: subprocess.Popen([*command, role], stdout=subprocess.PIPE, text=True)
-        for name, role in (("receiver", receiver), ("sender", sender))
-    }
-    outputs = {name: process.communicate(timeout=WAIT_S)[0] for name, process in processes.items()}
+    with tempfile.TemporaryDirectory(dir=place) as own:
+        command = [sys.executable, "-m", "benchmarks.files", "--place", own, "--role"]
+        processes = {
+            name: subprocess.Popen([*command, role], stdout=subprocess.PIPE, text=True)
+            for name, role in (("receiver", receiver), ("sender", sender))
+        }
+        outputs = {name: one.communicate(timeout=WAIT_S)[0] for name, one in processes.items()}
     return {name: json.loads(output) for name, output in outputs.items()}
 
 
@@ -151,7 +159,7 @@ def _plain_sender(place: Path, *, is_curve: bool = False) -> None:
             socket.set(zmq.CURVE_SERVERKEY, zmq.curve_public(SERVER_SECRET))
         socket.connect(_plain_endpoint(place))
         socket.send(b"begin")
-        with (place.parent / "shared" / FILES[0]).open("rb", buffering=0) as file:
+        with (_shared(place) / FILES[0]).open("rb", buffering=0) as file:
             while chunk := file.read(CHUNK_BYTES):
                 socket.send(chunk)
         socket.send(b"")
@@ -214,7 +222,7 @@ def _config(place: Path, name: str) -> mesh.Config:
 
 
 def _shared(place: Path) -> Path:
-    return place.parent.parent / "shared"
+    return place.parent / "shared"
 
 
 def _near_sender(place: Path) -> None:
