@@ -48,6 +48,7 @@ class Ciphers:
         self._sign = sign
         self._random = random
         self._links: dict[LinkId, _Cipher] = {}
+        self._by_key_id: dict[bytes, LinkId] = {}
 
     def hello(
         self, link: LinkId, greeting: Greeting, *, dialled: CurveKey | None
@@ -67,7 +68,7 @@ class Ciphers:
         secret = LinkSecret(self._random(KEY_BYTES))
         opening = Opening(greeting, self._random(NONCE_BYTES), secret.public, cipher.dialled)
         data = greetings.encode_welcome(opening, hello=cipher.hello, signer=self._node)
-        cipher.keys = link_keys(
+        keys = link_keys(
             secret,
             cipher.ephemeral,
             hello=cipher.hello,
@@ -75,6 +76,7 @@ class Ciphers:
             mesh_keys=cipher.mesh_keys,
             is_dialler=False,
         )
+        self._set_keys(link, cipher, keys)
         return self._seal_greeting(cipher.mesh_keys, data)
 
     def encode(self, link: LinkId, plain_packets: Sequence[Packet]) -> list[bytes]:
@@ -123,7 +125,7 @@ class Ciphers:
             raise MalformedError("a greeting comes alone")
         if cipher is None:
             return ([self._take_hello(link, encoded[0], mesh_keys, is_door=is_door)], 0)
-        return ([self._take_welcome(cipher, encoded[0])], 0)
+        return ([self._take_welcome(link, cipher, encoded[0])], 0)
 
     def retire_previous(self) -> list[LinkId]:
         """Accept the current secret only from now on; return the links that an older one made."""
@@ -141,9 +143,21 @@ class Ciphers:
         cipher = self._links.get(link)
         return cipher is not None and cipher.keys is not None
 
+    def link_of(self, key_id: bytes) -> LinkId | None:
+        """Return which open link a key is for that others seal with."""
+        return self._by_key_id.get(key_id)
+
+    def share(self, link: LinkId, lane: LinkId) -> None:
+        """Let a second connection use the keys of an open link, until it is dropped itself."""
+        self._links[lane] = self._links[link]
+
     def drop(self, link: LinkId) -> None:
-        """Forget a link that has ended."""
-        self._links.pop(link, None)
+        """Forget a link that has ended, or a second connection of one."""
+        cipher = self._links.pop(link, None)
+        if cipher is not None and cipher.keys is not None:
+            for key_id in cipher.keys.open_ids:
+                if self._by_key_id.get(key_id) == link:
+                    del self._by_key_id[key_id]
 
     def _open_traffic(
         self, keys: LinkKeys, key_id: bytes, parts: Sequence[bytes]
@@ -174,7 +188,7 @@ class Ciphers:
         self._links[link] = _Cipher(mesh_keys, met, data, ephemeral=opening.ephemeral)
         return Hello(opening.greeting)
 
-    def _take_welcome(self, cipher: _Cipher, data: bytes) -> Packet:
+    def _take_welcome(self, link: LinkId, cipher: _Cipher, data: bytes) -> Packet:
         if cipher.secret is None:
             raise MalformedError("a second hello")
         opening = greetings.decode_welcome(data, hello=cipher.hello)
@@ -183,7 +197,7 @@ class Ciphers:
             is_door or opening.greeting.curve == cipher.dialled
         ):
             raise SignatureError("a welcome from another socket than the one dialled")
-        cipher.keys = link_keys(
+        keys = link_keys(
             cipher.secret,
             opening.ephemeral,
             hello=cipher.hello,
@@ -191,7 +205,13 @@ class Ciphers:
             mesh_keys=cipher.mesh_keys,
             is_dialler=True,
         )
+        self._set_keys(link, cipher, keys)
         return Welcome(opening.greeting)
+
+    def _set_keys(self, link: LinkId, cipher: _Cipher, keys: LinkKeys) -> None:
+        cipher.keys = keys
+        for key_id in keys.open_ids:
+            self._by_key_id[key_id] = link
 
     def _seal_greeting(self, mesh_keys: MeshKeys, data: bytes) -> tuple[bytes, bytes]:
         return frames.seal(

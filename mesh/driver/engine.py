@@ -118,7 +118,7 @@ class Engine:
         )
         self.skews = Skews()
         self._files = files
-        self._inbound = Inbound(ciphers, refuse=self._refuse, drops=self.drops)
+        self._inbound = Inbound(ciphers, outbound.lanes, refuse=self._refuse, drops=self.drops)
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -183,6 +183,8 @@ class Engine:
     def retire_previous(self) -> None:
         """Understand the current secret only, and end the links that an older one made."""
         for link in self._ciphers.retire_previous():
+            if not self._ciphers.knows(link):
+                continue  # A lane, which has ended with its link.
             self._ciphers.drop(link)
             self._inbound.drop(link)
             self._transport.close_link(link)

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from mesh import limits
 from mesh.core.events import LinkLost, PacketReceived
 from mesh.driver.ciphers import Ciphers
+from mesh.driver.lanes import Lanes
 from mesh.errors import PeerError
 from mesh.model import LinkId
 from mesh.net.interface import FramesReceived, TransportEvent
-from mesh.packet import Mail, Packet
+from mesh.packet import Chunk, Mail, Packet, Want
 
 _log = logging.getLogger(__name__)
 
@@ -59,9 +60,15 @@ class Inbound:
     """The lines of all links. `refuse` is told of links that bring nothing valid."""
 
     def __init__(
-        self, ciphers: Ciphers, *, refuse: Callable[[LinkId], None], drops: Counter[str]
+        self,
+        ciphers: Ciphers,
+        lanes: Lanes,
+        *,
+        refuse: Callable[[LinkId], None],
+        drops: Counter[str],
     ) -> None:
         self._ciphers = ciphers
+        self._lanes = lanes
         self._refuse = refuse
         self._drops = drops
         self._lines: dict[LinkId, _Line] = {}
@@ -97,12 +104,12 @@ class Inbound:
         self._bytes += size
 
     def drop(self, link: LinkId) -> None:
-        """Forget what a link has brought that was closed from here."""
-        line = self._lines.pop(link, None)
+        """Forget what a link has brought that was closed from here, and its lane."""
         self._writers.pop(link, None)
-        for event in line.waiting if line else ():
-            self._frames -= 1
-            self._bytes -= _size(event)
+        self._clear(link)
+        lane = self._lanes.end(link)
+        if lane is not None:
+            self._clear(lane)
 
     def take(self, now: float) -> Iterator[PacketReceived | LinkLost]:
         """Yield what is to go into the next tick; the links keep their order, and take turns."""
@@ -115,7 +122,7 @@ class Inbound:
                 continue
             yield from self._share(link, line, share, now)
             if not line.packets and not line.waiting:
-                del self._lines[link]
+                self._lines.pop(link, None)
             else:
                 line.free_at = now + limits.share_pause_s
 
@@ -127,9 +134,11 @@ class Inbound:
                 event = line.waiting.popleft()
                 self._count_out(line, event)
                 if not isinstance(event, FramesReceived):
+                    is_lane = self._lanes.is_lane(link)
                     self._ciphers.drop(link)
-                    self._writers.pop(link, None)
-                    yield LinkLost(link, event.loss)
+                    self.drop(link)
+                    if not is_lane:
+                        yield LinkLost(link, event.loss)
                     continue
                 line.packets.extend(self._open(event))
                 continue
@@ -142,19 +151,37 @@ class Inbound:
                 share -= len(packet.items)
             else:
                 share -= 1
-            yield PacketReceived(link, packet)
+            yield PacketReceived(self._lanes.link_of(link), packet)
 
     def _open(self, event: FramesReceived) -> list[Packet]:
+        if not self._ciphers.knows(event.link):
+            self._lanes.admit(event.link, event.frames)
+        is_lane = self._lanes.is_lane(event.link)
         try:
             packets, unknown = self._ciphers.open(event.link, event.frames, is_door=event.is_door)
         except PeerError as exc:
             self._drops[type(exc).__name__] += 1
             _log.debug("dropped an envelope on link %d: %s", event.link, exc)
+            if is_lane:
+                self._lanes.end(event.link)
             self._refuse(event.link)
             return []
         if unknown:
             self._drops["UnknownPacket"] += unknown
-        return packets
+        if not is_lane:
+            return packets
+        pieces: list[Packet] = [p for p in packets if isinstance(p, Chunk | Want)]
+        if len(pieces) < len(packets):
+            self._drops["lane"] += len(packets) - len(pieces)
+        return pieces
+
+    def _clear(self, link: LinkId) -> None:
+        """Forget what a connection has brought."""
+        line = self._lines.pop(link, None)
+        if line is not None:
+            while line.waiting:
+                self._count_out(line, line.waiting.popleft())
+            line.packets.clear()
 
     def _count_in(self, link: LinkId, letters: int, now: float) -> None:
         writer = self._writers.get(link)

@@ -7,6 +7,7 @@ from mesh import limits
 from mesh.core.effects import Transmission
 from mesh.core.link import SELF_LINK
 from mesh.driver.ciphers import Ciphers
+from mesh.driver.lanes import Lanes
 from mesh.driver.merge import Answering, Merged
 from mesh.driver.stores import Stores
 from mesh.model import LinkId, MailboxKey, NodeId
@@ -31,6 +32,7 @@ class Outbound:
     ) -> None:
         self._transport = transport
         self._ciphers = ciphers
+        self.lanes = Lanes(transport, ciphers)
         self._stores = stores
         self._greeting = greeting
         self._place_of = place_of
@@ -46,6 +48,7 @@ class Outbound:
             greeting = self._own_greeting(expected=dial.expected)
             hello = self._ciphers.hello(dial.link, greeting, dialled=dial.curve)
             self._transport.send(dial.link, hello)
+            self.lanes.dialled(dial)
         outgoing = list(merged.packets)
         outgoing += await self._mail(merged.transmissions, merged.fresh)
         self._send(outgoing)
@@ -119,6 +122,14 @@ class Outbound:
             packets = packets[1:]
         if not packets or not self._ciphers.is_open(link):
             return
+        by_connection: dict[LinkId, list[Packet]] = {}
+        for packet in packets:
+            connection = self.lanes.connection_for(link, packet)
+            by_connection.setdefault(connection, []).append(packet)
+        for connection, of_connection in by_connection.items():
+            self._send_envelopes(connection, of_connection)
+
+    def _send_envelopes(self, link: LinkId, packets: list[Packet]) -> None:
         envelope: list[bytes] = []
         size = 0
         for encoded in self._ciphers.encode(link, packets):

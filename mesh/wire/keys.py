@@ -72,6 +72,11 @@ class LinkKeys:
     bulk_seal: FrameKey
     bulk_open: FrameKey
 
+    @property
+    def open_ids(self) -> tuple[bytes, bytes]:
+        """The ids of the keys under which the other side seals."""
+        return (self.open_key_id, self.bulk_open.id)
+
 
 def derive(secret: str, *, mesh: str) -> MeshKeys:
     """Return the keys of the mesh `mesh` with a secret. Takes about 0.1 s and 64 MiB.

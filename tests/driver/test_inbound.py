@@ -6,8 +6,10 @@ from collections import Counter
 from mesh import limits
 from mesh.core.events import LinkLost, Loss, PacketReceived
 from mesh.driver.inbound import Inbound
+from mesh.driver.lanes import Lanes
 from mesh.model import LinkId
 from mesh.net.interface import FramesReceived, TransportLost
+from mesh.net.loopback import LoopbackNetwork
 from mesh.packet import Mail, Ping
 from mesh.wire.keys import MailboxSigner
 from mesh.wire.letters import body_digest
@@ -25,7 +27,10 @@ class Reader:
         self.writers = {name: Side(name) for name in names}
         self.refused: list[LinkId] = []
         self.drops: Counter[str] = Counter()
-        self.inbound = Inbound(self.side.ciphers, refuse=self.refused.append, drops=self.drops)
+        lanes = Lanes(LoopbackNetwork().transport("reader"), self.side.ciphers)
+        self.inbound = Inbound(
+            self.side.ciphers, lanes, refuse=self.refused.append, drops=self.drops
+        )
         self.links = {name: linked(side, self.side) for name, side in self.writers.items()}
         self.signers = {name: MailboxSigner(os.urandom(32)) for name in names}
         self._sent = Counter[str]()
