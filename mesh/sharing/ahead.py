@@ -24,7 +24,8 @@ class Ahead:
     def read(self, place: bytes, *, key: bytes | None, up_to: int, bytes_max: int) -> None:
         """Hash what is new of the file at `place`, `bytes_max` at most; another file is begun anew.
 
-        Nothing happens where there is none that is for us to read.
+        A copy that has fewer bytes than were read is another one, be it in the place on the disk of
+        one that was given up. Nothing happens where there is none that is for us to read.
 
         Raises:
             OSError: it cannot be read.
@@ -34,7 +35,7 @@ class Ahead:
             return
         try:
             status = os.fstat(descriptor)
-            if not self._is_of(status):
+            if not self._is_of(status) or up_to < self.reached:
                 self.digest, self.reached, self._file = FileHash(), 0, status
             end = min(up_to, self.reached + bytes_max)
             self.reached = hash_range(descriptor, self.digest, self.reached, end)

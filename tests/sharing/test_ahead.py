@@ -47,7 +47,7 @@ def test_copy_is_hashed_as_it_grows(draft):
     assert read(ahead, draft) == 400_000
     with draft.open("ab") as file:
         file.write(CONTENT[400_000:])
-    assert read(ahead, draft, up_to=0) == 400_000
+    assert read(ahead, draft, up_to=400_000) == 400_000
     assert read(ahead, draft) == len(CONTENT)
     assert ahead.digest.digest().hex() == digest_of(CONTENT)
 
@@ -60,6 +60,18 @@ def test_another_copy_is_begun_anew(draft):
     other.write_bytes(b"something else")
     assert read(ahead, other) == 14
     assert ahead.digest.digest().hex() == digest_of(b"something else")
+
+
+def test_another_copy_in_the_place_of_one_that_was_given_up_is_begun_anew(draft):
+    ahead = Ahead()
+    read(ahead, draft, up_to=400_000)
+    other = CONTENT[::-1]
+    draft.write_bytes(other[:300_000])  # The same inode, as disks give it again at once.
+    assert read(ahead, draft, up_to=300_000) == 300_000
+    with draft.open("ab") as file:
+        file.write(other[300_000:])
+    assert read(ahead, draft) == len(other)
+    assert ahead.digest.digest().hex() == digest_of(other)
 
 
 def test_nothing_stays_open(draft):
