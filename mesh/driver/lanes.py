@@ -18,7 +18,7 @@ from mesh.net.interface import Transport
 from mesh.packet import Chunk, Packet, Want
 from mesh.wire import frames
 
-_FIRST: Final = 1 << 32
+FIRST_LANE: Final = 1 << 32
 """Lanes are numbered from here on, links from 1."""
 
 
@@ -31,7 +31,7 @@ class Lanes:
         self._dials: dict[LinkId, Dial] = {}
         self._lanes: dict[LinkId, LinkId] = {}
         self._links: dict[LinkId, LinkId] = {}
-        self._numbers = count(_FIRST)
+        self._numbers = count(FIRST_LANE)
 
     def dialled(self, dial: Dial) -> None:
         """Remember how a link was dialled."""

@@ -9,6 +9,7 @@ from mesh import limits
 from mesh.core.effects import Dial, Effects
 from mesh.core.events import LinkLost, Loss, PacketReceived
 from mesh.driver.inbound import Inbound
+from mesh.driver.lanes import FIRST_LANE
 from mesh.driver.merge import Merged
 from mesh.model import LinkId, MailboxKey
 from mesh.net.interface import FramesReceived, TransportLost
@@ -239,4 +240,4 @@ async def test_what_a_lane_brought_is_forgotten_with_its_link(pair):
 
 
 def all_connections() -> Sequence[LinkId]:
-    return [OUT, INTO, LANE_INTO, LinkId(1 << 32)]
+    return [OUT, INTO, LANE_INTO, LinkId(FIRST_LANE)]

@@ -15,7 +15,10 @@ import pytest
 import mesh
 from mesh import limits
 from mesh.driver.agent import Agent
+from mesh.driver.lanes import FIRST_LANE
 from mesh.errors import UsageError
+from mesh.model import CurveKey, LinkId
+from mesh.net.zmq_transport import ZmqTransport
 from mesh.sharing import linked, near
 
 WAIT_S = 30.0
@@ -175,6 +178,27 @@ async def test_file_over_the_senders_limit_is_not_accepted(tmp_path):
         with pytest.raises(UsageError, match="filepath"):
             await alice.share_file("bob", path)
     assert list((tmp_path / "host" / "mail" / "alice").glob("outgoing/*")) == []
+
+
+async def test_pieces_of_all_files_between_two_take_one_lane(tmp_path, monkeypatch):
+    """PROTOCOL.md LANE-1: whoever sends them. (What a lane lost would not be asked for again.)"""
+    monkeypatch.setattr(near, "own_machine_key", lambda: None)
+    monkeypatch.setattr(limits, "fetch_stall_s", 10 * WAIT_S)
+    dialled: list[LinkId] = []
+    dial = ZmqTransport.dial
+
+    def spy(self: ZmqTransport, link: LinkId, *, endpoint: str, curve: CurveKey | None) -> None:
+        dialled.append(link)
+        dial(self, link, endpoint=endpoint, curve=curve)
+
+    monkeypatch.setattr(ZmqTransport, "dial", spy)
+    async with pair(tmp_path) as (alice, bob):
+        for number, (author, reader) in enumerate([(alice, bob), (bob, alice), (alice, bob)]):
+            path = make_file(tmp_path / "shared", 3 * limits.MIB + 5, f"{number}.bin", seed=number)
+            await author.share_file(reader.name, path)
+            message = await received(reader)
+            assert Path(message.path).read_bytes() == path.read_bytes()
+    assert len([link for link in dialled if link >= FIRST_LANE]) == 1
 
 
 async def test_author_over_its_quota_waits_and_says_why(tmp_path):
