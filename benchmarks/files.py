@@ -10,9 +10,8 @@ machines (`link`). Memory is each process's own peak. The latency is that of sho
 same agent, one every 20 ms, while nothing else happens and, of a second file, from the call to the
 end of its transfer.
 
-Each copy is removed before the next one is made, and the first round is not counted, so that all
-write to memory which was in use before: on a virtual machine, pages that its host has not given yet
-cost ten times what is measured here.
+Before each copy, memory for three times as much is used and freed: on a virtual machine, pages that
+its host does not give yet, or took back seconds ago, cost ten times what is measured here.
 
 With `--tcp` all of it goes over TCP on the loopback, and only the link is measured. On a loopback
 of its own that is slowed down to a network's speed it says how the two compare on a LAN:
@@ -81,7 +80,6 @@ def _measure(place: Path, *, mib: int, rounds: int) -> dict[str, Any]:
     shared.mkdir()
     for name in FILES:
         _make_file(shared / name, mib)
-    _round(place, mib)
     found = []
     for _ in range(rounds):
         one = _round(place, mib)
@@ -111,6 +109,18 @@ def _make_file(path: Path, mib: int) -> None:
         os.fsync(file.fileno())
 
 
+def _use_memory(path: Path) -> None:
+    """Write three times as much as there is in a file, and let go of it.
+
+    What is written next takes that memory again; and what others have left to write is not to be
+    paid for then.
+    """
+    with tempfile.TemporaryFile(dir=path.parent, buffering=0) as file:
+        for _ in range(3 * path.stat().st_size // CHUNK_BYTES):
+            file.write(bytes(CHUNK_BYTES))
+    os.sync()
+
+
 def _is_tcp() -> bool:
     """Whether everything goes over TCP; the processes of one run inherit it."""
     return "FILES_OVER_TCP" in os.environ
@@ -136,7 +146,6 @@ def _ratios(found: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _pair(place: Path, receiver: str, sender: str) -> dict[str, Any]:
-    os.sync()  # What another one has left to write is not to be paid for here.
     with tempfile.TemporaryDirectory(dir=place) as own:
         command = [sys.executable, "-m", "benchmarks.files", "--place", own, "--role"]
         processes = {
@@ -158,8 +167,10 @@ def _plain_sender(place: Path, *, is_curve: bool = False) -> None:
             _set_keys(socket, public, secret)
             socket.set(zmq.CURVE_SERVERKEY, zmq.curve_public(SERVER_SECRET))
         socket.connect(_plain_endpoint(place))
+        path = _shared(place) / FILES[0]
+        _use_memory(path)
         socket.send(b"begin")
-        with (_shared(place) / FILES[0]).open("rb", buffering=0) as file:
+        with path.open("rb", buffering=0) as file:
             while chunk := file.read(CHUNK_BYTES):
                 socket.send(chunk)
         socket.send(b"")
@@ -236,11 +247,14 @@ async def _send(place: Path) -> dict[str, Any]:
         await _latencies(alice, 30)
         idle = await _latencies(alice, 100, pause_s=PAUSE_S)
         before_mib = _peak_mib()
-        rates = await _share(alice, _shared(place) / FILES[0])
+        first_path, second_path = (_shared(place) / name for name in FILES)
+        await asyncio.to_thread(_use_memory, first_path)
+        rates = await _share(alice, first_path)
+        await asyncio.to_thread(_use_memory, second_path)
         busy: list[float] = []
         async with asyncio.TaskGroup() as group:
             mail = group.create_task(_talk(alice, busy))
-            await _share(alice, _shared(place) / FILES[1])
+            await _share(alice, second_path)
             mail.cancel()
         last = await alice.send("bob", "end")
         assert await last.wait("delivered", 30)
