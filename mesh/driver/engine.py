@@ -336,6 +336,7 @@ class Engine:
         """A peer that never got through the greeting is not kept."""
         if not self._ciphers.is_open(link):
             self._ciphers.drop(link)
+            self._inbound.drop(link)
             self._transport.close_link(link)
             self.post(LinkLost(link, Loss.CLOSED))
 
