@@ -123,7 +123,7 @@ def next_copies(fetches: Iterable[Fetch]) -> list[CopyNear]:
 def next_wants(fetches: Iterable[Fetch]) -> list[tuple[LinkId, Want]]:
     """Ask for pieces of the active files, in turn, within one window for each link.
 
-    The window bounds how busy pieces keep both ends, and on a link without a lane what mail waits for.
+    The window bounds how busy pieces keep both ends, and what mail waits for if there is no lane.
     """
     active = [fetch for fetch in fetches if not fetch.is_near]
     room: dict[LinkId, int] = {}
