@@ -7,7 +7,7 @@ import sys
 import pytest
 
 PIECES = 400
-PROBE = f"""
+BEGINNING = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from resource import RUSAGE_SELF, getrusage
@@ -17,7 +17,8 @@ from mesh.sharing.memory import keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()
-
+"""
+PIECES_COME_AND_GO = f"""
 def touch():
     window = [bytes([n]) * limits.chunk_bytes_max for n in range(4)]
     for n in range({PIECES}):
@@ -30,18 +31,33 @@ with ThreadPoolExecutor(1) as thread:
     print(getrusage(RUSAGE_SELF).ru_minflt - before)
 """
 
+FLOOD = """
+def resident_mib():
+    return int(open("/proc/self/statm").read().split()[1]) * 4 // 1024
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+before = resident_mib()
+frames = [(bytes([n]) * limits.MIB, bytes([n]) * 1000) for n in range(200)]
+assert resident_mib() > before + 150
+frames = [small for _, small in frames]
+print(resident_mib() - before)
+"""
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+
+
 def test_pieces_are_made_of_memory_that_was_freed() -> None:
-    given_back, kept = faults("given back"), faults("kept")
+    given_back, kept = (printed(how, PIECES_COME_AND_GO) for how in ("given back", "kept"))
 
     assert given_back > PIECES
     assert kept < PIECES / 4
 
 
-def faults(how: str) -> int:
-    """Return how many fresh pages a thread takes that handles pieces for a while."""
+def test_large_frames_are_given_back_whatever_stays_between_them() -> None:
+    assert printed("kept", FLOOD) < 8
+
+
+def printed(how: str, what: str) -> int:
+    """Return what a process prints that keeps its freed memory, or does not."""
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, how], check=True, capture_output=True, text=True
+        [sys.executable, "-c", BEGINNING + what, how], check=True, capture_output=True, text=True
     )
     return int(done.stdout)
