@@ -8,6 +8,7 @@ import pytest
 
 PIECES = 400
 BEGINNING = """
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from resource import RUSAGE_SELF, getrusage
@@ -33,7 +34,8 @@ with ThreadPoolExecutor(1) as thread:
 
 FLOOD = """
 def resident_mib():
-    return int(open("/proc/self/statm").read().split()[1]) * 4 // 1024
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // limits.MIB
 
 before = resident_mib()
 frames = [(bytes([n]) * limits.MIB, bytes([n]) * 1000) for n in range(200)]
