@@ -183,12 +183,8 @@ class Engine:
     def retire_previous(self) -> None:
         """Understand the current secret only, and end the links that an older one made."""
         for link in self._ciphers.retire_previous():
-            if not self._ciphers.knows(link):
-                continue  # A lane, which has ended with its link.
-            self._ciphers.drop(link)
-            self._inbound.drop(link)
-            self._transport.close_link(link)
-            self.post(LinkLost(link, Loss.CLOSED))
+            if self._ciphers.knows(link):  # Else it is a lane, which has ended with its link.
+                self._cut(link)
 
     async def _sleep(self) -> float | None:
         turn_at = self._inbound.next_turn(now_s())
@@ -335,10 +331,14 @@ class Engine:
     def _refuse(self, link: LinkId) -> None:
         """A peer that never got through the greeting is not kept."""
         if not self._ciphers.is_open(link):
-            self._ciphers.drop(link)
-            self._inbound.drop(link)
-            self._transport.close_link(link)
-            self.post(LinkLost(link, Loss.CLOSED))
+            self._cut(link)
+
+    def _cut(self, link: LinkId) -> None:
+        """End a link from here; the core is told."""
+        self._ciphers.drop(link)
+        self._inbound.drop(link)
+        self._transport.close_link(link)
+        self.post(LinkLost(link, Loss.CLOSED))
 
 
 def _is_undone(task: FileTask, failed: dict[MailboxKey, StoreError]) -> bool:

@@ -123,12 +123,14 @@ class Transfers:
 
     def _tell_spooling(self, key: MailboxKey, to: Address, number: int, size: int) -> None:
         """Tell the recipient of a file how much of it lies in the spool."""
+        route = self._node.route_to(key, to)
+        if route is None:
+            return
         try:
             place = near.place_of(self._spool_of(key), key=self._machine, given=number)
         except StoreError:  # The mailbox has just been released.
             return
-        route = self._node.route_to(key, to)
-        if route is not None and place:
+        if place:
             link, recipient = route
             self._node.send(link, Spooling(key, recipient, place, size))
 
